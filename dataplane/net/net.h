@@ -1,0 +1,70 @@
+/* net.h - our own TCP/IP over one queue of a packet port: a transport (drivers/net/transport.h).
+ *
+ * Sans-I/O: frames come from and go to the port queue, time is what poll(), flush() and the
+ * wheel hand in, randomness is transport_env.random. All memory is taken by net_new(). One
+ * stack belongs to one shard, which calls poll() and flush() each turn and polls the wheel. */
+#ifndef DATAPLANE_NET_NET_H
+#define DATAPLANE_NET_NET_H
+
+#include "drivers/net/transport.h"
+#include "drivers/port/port.h"
+
+enum { NET_ADDRESSES_MAX = 8 };
+
+/* An address with the length of its on-link prefix. All-zero is "none". */
+struct net_address {
+    uint8_t addr[16]; /* network order; IPv4 in the first four bytes, the rest zero */
+    uint8_t family;   /* 4, 6, or 0: none */
+    uint8_t prefix_bits;
+};
+
+enum net_congestion { NET_CONGESTION_CUBIC, NET_CONGESTION_RENO };
+
+/* All-zero members mean the default that their comment names. */
+struct net_config {
+    struct net_address addresses[NET_ADDRESSES_MAX]; /* our own */
+    uint32_t address_count;
+    struct net_address gateway_v4; /* prefix_bits unused; family 0: none */
+    struct net_address gateway_v6; /* none: learned from router advertisements */
+    uint16_t vlan;                 /* 802.1Q id of all frames; 0: untagged */
+    uint16_t mtu;                  /* 0: the port's; never above the port's */
+    enum net_congestion congestion;
+    uint32_t receive_window_bytes;      /* per stream; 0: 256 KiB */
+    uint32_t backlog_max;               /* half-open connections; 0: a quarter of streams_max */
+    uint32_t extent_chunks_max;         /* of 7 extents each; 0: 2 a stream and 1,024 */
+    uint32_t reassembly_buffers_max;    /* of 2 KiB; 0: a quarter of streams_max and 1,024 */
+    uint32_t reassembly_per_stream_max; /* 0: 160, which holds the default window */
+    uint32_t keepalive_idle_ms;         /* silence before the first probe; 0: 60,000 */
+    uint32_t keepalive_interval_ms;     /* between probes; 0: 10,000 */
+    uint32_t keepalive_probes_max;      /* unanswered, then -ETIMEDOUT; 0: 6 */
+    uint32_t retransmits_max;           /* in a row, then -ETIMEDOUT; 0: 10 */
+    uint32_t time_wait_ms;              /* 0: 60,000 */
+};
+
+/* Reads "192.0.2.10/24,2001:db8::10/64" into c->addresses. -EINVAL: not such a list or without
+ * an address; -ENOSPC: more than NET_ADDRESSES_MAX. 'c' is untouched on failure. */
+int net_config_set_addresses(struct net_config *c, const char *text);
+
+/* Reads "192.0.2.1,fe80::1" (at most one a family, "" is none) into the gateways. -EINVAL as
+ * above. */
+int net_config_set_gateways(struct net_config *c, const char *text);
+
+/* Makes a stack on 'queue' (borrowed, as is 'env', for its lifetime; 'config' is copied). 0, or
+ * -EINVAL: no address, or an mtu below 576 (IPv4) or 1280 (IPv6); -ENOMEM. Freed by
+ * (*ret)->ops->free(). */
+int net_new(const struct net_config *config, struct port_queue *queue,
+            const struct transport_env *env, struct transport **ret);
+
+/* What is in use of each pool: for gauges, and for tests that want the baseline back. */
+struct net_usage {
+    uint32_t streams;
+    uint32_t half_open;
+    uint32_t time_waits;
+    uint32_t extent_chunks;
+    uint32_t ranges;
+    uint32_t reassembly_buffers;
+    uint32_t pending_packets; /* waiting for a neighbour's address */
+};
+void net_usage(const struct transport *t, struct net_usage *ret_usage);
+
+#endif
