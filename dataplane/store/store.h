@@ -43,7 +43,11 @@ uint64_t store_shard_size_bytes(const struct store_shard *s);
 struct object *object_new(struct store_shard *home, uint32_t size);
 uint8_t *object_data(struct object *o);
 uint32_t object_size(const struct object *o);
+/* Gives back the end of OPEN 'o': 'size' bytes remain, at most what it had. Home shard only. */
+void object_trim(struct object *o, uint32_t size);
 void object_seal(struct object *o);
+/* Arena memory that 'o' takes: its bytes, checksums and padding. */
+uint64_t object_held_bytes(const struct object *o);
 
 /* Any shard holding a reference, or inside an RCU section in which it found 'o'. */
 void object_ref(struct object *o);
