@@ -104,7 +104,7 @@ int shard_add_poller(struct shard *s, const struct shard_poller *poller)
     return 0;
 }
 
-static void shard_read_clocks(struct shard *s)
+void shard_read_clocks(struct shard *s)
 {
     uint64_t now_us = clock_monotonic_us();
 
@@ -125,8 +125,7 @@ static unsigned shard_take_messages(struct shard *s)
     return taken;
 }
 
-/* One turn of the loop; returns how much there was to do. */
-static unsigned shard_turn(struct shard *s)
+unsigned shard_turn(struct shard *s)
 {
     unsigned work = 0;
 

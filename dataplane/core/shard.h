@@ -61,6 +61,11 @@ void shard_fini(struct shard *s);
 int shard_add_transport(struct shard *s, struct transport *t);
 int shard_add_poller(struct shard *s, const struct shard_poller *poller);
 
+/* The two halves of the loop, for those who drive a shard themselves (tests, benchmarks). A turn
+ * returns how much there was to do; it never sleeps. */
+void shard_read_clocks(struct shard *s);
+unsigned shard_turn(struct shard *s);
+
 /* Runs until shard_stop(). */
 void shard_run(struct shard *s);
 
