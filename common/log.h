@@ -29,15 +29,22 @@ struct log_field {
 #define LOG_MSG(message)    ((struct log_field){NULL, (message), sizeof(message) - 1, 0})
 #define LOG_STR(key, value) ((struct log_field){(key), (value), strlen(value), 0})
 #define LOG_BYTES(key, value)                                                                      \
-    ((struct log_field){(key), (const char *)(value).ptr, (value).size, 0})
+    ((struct log_field){(key), (value).ptr != NULL ? (const char *)(value).ptr : "", (value).size, \
+                        0})
 #define LOG_INT(key, value) ((struct log_field){(key), NULL, 0, (int64_t)(value)})
 
 /* Starts the writer thread. 'process' names this process in each line; borrowed forever.
  * Before log_init() and after log_fini() lines are written synchronously. 0, or -errno. */
 int log_init(const char *process, enum log_format format, enum log_level level);
 
-/* Writes what is queued and stops the thread. */
+/* Writes what is queued and stops the thread; gives up after a second when standard error takes
+ * nothing. No other thread may log meanwhile. */
 void log_fini(void);
+
+/* "info" to its level and "json" to its format, as the configuration has them; an unknown word is
+ * info, human. */
+enum log_level log_level_of(const char *word);
+enum log_format log_format_of(const char *word);
 
 bool log_is_enabled(enum log_level level);
 void log_write(enum log_level level, const char *module, const struct log_field *fields,
