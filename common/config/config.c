@@ -136,13 +136,13 @@ static ssize_t file_read(const char *path, char *data, size_t capacity)
     return error != 0 ? -error : (ssize_t)size;
 }
 
-int config_load(const char *path, struct config *ret_cfg, char error[static CONFIG_ERROR_MAX])
+int config_read_file(const char *path, struct config *ret_cfg, char error[static CONFIG_ERROR_MAX])
 {
-    char *data = malloc(CONFIG_FILE_MAX + 1);
+    char *data = malloc(CONFIG_BYTES_MAX + 1);
     int status = -ENOMEM;
 
     if (data != NULL) {
-        ssize_t size = file_read(path, data, CONFIG_FILE_MAX + 1);
+        ssize_t size = file_read(path, data, CONFIG_BYTES_MAX + 1);
         status = size < 0 ? (int)size : 0;
         if (size >= 0) {
             status = config_parse(bytes_of(data, (size_t)size), path, ret_cfg, error);

@@ -13,7 +13,7 @@ enum {
     CONFIG_TEXT_MAX = 200,
     CONFIG_CHANNELS_MAX = 1024,
     CONFIG_ERROR_MAX = 512,
-    CONFIG_FILE_MAX = 1048576 /* bytes of a configuration file */
+    CONFIG_BYTES_MAX = 1048576 /* bytes of a configuration file */
 };
 
 #define CONFIG_TYPE_uint        uint64_t
@@ -56,7 +56,7 @@ int config_parse(struct bytes text, const char *file, struct config *ret_cfg,
 
 /* Reads the file at 'path' and parses it. 0; -EINVAL as config_parse(); -errno: 'error' says why
  * the file cannot be read. For use before a shard or an event loop runs. */
-int config_load(const char *path, struct config *ret_cfg, char error[static CONFIG_ERROR_MAX]);
+int config_read_file(const char *path, struct config *ret_cfg, char error[static CONFIG_ERROR_MAX]);
 
 /* Whether 'name' is 1 to CHANNEL_NAME_MAX of A-Z a-z 0-9 _ -. */
 bool config_channel_name_is_valid(const char *name);

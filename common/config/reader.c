@@ -370,7 +370,7 @@ static int check_text(struct reader *r, struct bytes text)
     uint32_t point = 0;
 
     r->line = 1;
-    if (text.size > CONFIG_FILE_MAX)
+    if (text.size > CONFIG_BYTES_MAX)
         return refuse(r, "", "the file is larger than 1 MiB");
     for (size_t at = 0, size; at < text.size; at += size) {
         size = utf8_next(bytes_from(text, at), &point);

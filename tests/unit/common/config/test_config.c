@@ -326,7 +326,7 @@ static void test_config_survives_damage(void **state)
     }
 }
 
-static void test_config_load_names_the_file(void **state)
+static void test_config_read_file_names_the_file(void **state)
 {
     (void)state;
     char path[] = "/tmp/leat-test-config-XXXXXX";
@@ -337,15 +337,15 @@ static void test_config_load_names_the_file(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "media:\n  window: 3\n", 19), 19);
     close(fd);
-    assert_int_equal(config_load(path, &cfg, error), -EINVAL);
+    assert_int_equal(config_read_file(path, &cfg, error), -EINVAL);
     snprintf(expected, sizeof(expected), "%s:2: media.window: \"3\" is out of range: 4 to 10000",
              path);
     assert_string_equal(error, expected);
     unlink(path);
-    assert_int_equal(config_load(path, &cfg, error), -ENOENT);
+    assert_int_equal(config_read_file(path, &cfg, error), -ENOENT);
     snprintf(expected, sizeof(expected), "%s: cannot read: No such file or directory", path);
     assert_string_equal(error, expected);
-    assert_int_equal(config_load("/", &cfg, error), -EISDIR);
+    assert_int_equal(config_read_file("/", &cfg, error), -EISDIR);
 }
 
 int main(void)
@@ -361,7 +361,7 @@ int main(void)
         cmocka_unit_test(test_config_add_channel_checks_name_and_key),
         cmocka_unit_test(test_config_default_file_reads_back_as_the_defaults),
         cmocka_unit_test(test_config_survives_damage),
-        cmocka_unit_test(test_config_load_names_the_file),
+        cmocka_unit_test(test_config_read_file_names_the_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
