@@ -4,17 +4,11 @@
 #ifndef DATAPLANE_LINK_LINK_H
 #define DATAPLANE_LINK_LINK_H
 
+#include "common/abi/link.h"
 #include "common/bytes.h"
 
 struct link;
 struct shard;
-
-enum link_verdict {
-    LINK_ALLOWED,
-    LINK_WRONG_KEY,
-    LINK_UNKNOWN_CHANNEL,
-    LINK_UNAVAILABLE /* no answer in time, or leatd is not there */
-};
 
 /* Called on the asking shard. */
 typedef void link_answer_function(struct shard *s, uint64_t cookie, enum link_verdict verdict);
@@ -29,8 +23,8 @@ void link_free(struct link **link);
 int link_ask_publish(struct link *link, struct shard *asking, struct bytes name, struct bytes key,
                      link_answer_function *answer, uint64_t cookie);
 
-/* Tells leatd what is live, for `leatctl channels`: see common/abi/link.h. Lossy, any shard. */
-struct link_channel_report;
+/* Tells leatd what is live, for `leatctl channels`; once a second for each channel, and when it
+ * ended. Borrows; copies. Lossy, any shard. */
 void link_report_channel(struct link *link, struct shard *from,
                          const struct link_channel_report *report);
 
