@@ -14,6 +14,7 @@
 #define DATAPLANE_MEDIA_CHANNEL_H
 
 #include "common/list.h"
+#include "common/wheel.h"
 #include "dataplane/media/media.h"
 #include "dataplane/store/store.h"
 
@@ -22,7 +23,7 @@ struct channels; /* the registry, one per process */
 struct config;
 struct shard;
 
-/* One part: 'object' is its bytes (moof + mdat). */
+/* One part: 'object' is its bytes (moof + mdat); NULL: a gap, to be answered with 404. */
 struct part_entry {
     struct object *object;
     uint32_t duration; /* track timescale */
@@ -60,7 +61,9 @@ struct channel_snapshot {
     uint64_t part_target_us;
     uint64_t segment_target_us;
     uint32_t track_count;
-    bool is_live; /* false in the reconnect grace: viewers wait */
+    bool is_live;  /* false in the reconnect grace: viewers wait */
+    bool is_ended; /* the grace is over: the playlists have EXT-X-ENDLIST, nothing more will come,
+                      waiting is in vain; the channel can be fetched for a minute more */
     struct track_snapshot tracks[TRACKS_MAX];
 };
 
@@ -98,7 +101,8 @@ int channels_attach(struct channels *c, struct shard *s);
 
 /* NULL: not live (never published, or its grace time is over). Any shard. */
 struct channel *channel_find(struct channels *c, struct bytes name);
-/* Calls 'each' for every channel that can be watched, with its name and snapshot. RCU section. */
+/* Calls 'each' for every channel that can be watched (ended ones are left out), with its name and
+ * snapshot. RCU section. */
 void channels_each(struct channels *c,
                    void (*each)(void *user, const char *name,
                                 const struct channel_snapshot *snapshot),
@@ -120,12 +124,19 @@ struct channel_waiter {
 void channel_wait(struct channel *ch, struct shard *s, struct channel_waiter *w);
 void channel_wait_cancel(struct channel_waiter *w);
 
-/* Viewer accounting: sessions that fetched from the channel on this shard in the last seconds. */
+/* Viewer accounting: bytes sent to viewers of the channel from shard 's', on that shard. */
 void channel_count_bytes(struct channel *ch, struct shard *s, uint64_t bytes);
+/* The sum over all shards since the channel's present generation began. Any shard. */
+uint64_t channel_sent_bytes(const struct channel *ch);
 
 /* --- publishing --- */
 
-/* A publisher's hold on a channel, embedded in its session. */
+/* A publisher's hold on a channel, embedded in its session and zeroed before its first use.
+ *
+ *   publication_begin()   WAITING  until the channel's home shard has answered
+ *   granted()             HELD     media may be sent
+ *   revoked() or
+ *   publication_end()     IDLE     may begin again, or be freed */
 struct publication {
     struct channel *channel;
     struct shard *shard;
@@ -135,6 +146,15 @@ struct publication {
     /* Refused (-ENOSPC: channels_max, -ETIMEDOUT) or taken over by a newer publisher with the right
      * key (-ESTALE): the session must end. p is no longer held. On p->shard. */
     void (*revoked)(struct publication *p, int error, uint64_t now_us);
+
+    /* Used by channel.c only. */
+    uint32_t state;
+    uint64_t serial; /* names this hold in messages between shards */
+    uint64_t deadline_us;
+    struct channels *channels;
+    struct list link; /* while WAITING */
+    struct timer timer;
+    char name[CHANNEL_NAME_MAX + 1];
 };
 
 /* The right key was shown: publish to 'name' from shard 's'. Takes the channel over from a present
@@ -144,6 +164,7 @@ void publication_begin(struct publication *p, struct channels *c, struct shard *
 /* The session ended (by itself or by a lost connection): the grace time starts. Idempotent. */
 void publication_end(struct publication *p, uint64_t now_us);
 
+/* Media of a HELD publication, as in media_sink; -ESTALE: it is not held. */
 int publication_track(struct publication *p, uint8_t track, const struct track_info *info,
                       uint64_t now_us);
 int publication_unit(struct publication *p, const struct access_unit *au, uint64_t now_us);
