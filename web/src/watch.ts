@@ -39,6 +39,7 @@ function showPhase(phase: Phase, trouble: Trouble | null): void {
   badge.dataset['phase'] = phase;
   badge.textContent = BADGES[phase];
   message.hidden = phase === 'playing';
+  frame.classList.toggle('playing', phase === 'playing' || phase === 'buffering');
   byId('spinner', HTMLElement).hidden = phase === 'failed';
   byId('title', HTMLElement).textContent = trouble?.title ?? '';
   byId('detail', HTMLElement).textContent = trouble?.detail ?? '';

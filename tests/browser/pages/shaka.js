@@ -1,0 +1,29 @@
+/* Shaka Player in low-latency mode on ?src=URL, HLS or DASH. */
+import { offer } from './probe.js';
+
+const video = document.getElementById('video');
+const source = new URL(location.href).searchParams.get('src');
+const player = new shaka.Player();
+const errors = offer(video, () => ({
+  latencyS: player.isLive() ? player.getStats().liveLatency || null : null,
+  player: `Shaka ${shaka.Player.version}`,
+}));
+
+shaka.polyfill.installAll();
+player.addEventListener('error', (event) => errors.push(`Shaka ${event.detail.code}: ${event.detail.message ?? ''}`));
+player.configure({
+  streaming: {
+    lowLatencyMode: true,
+    liveSync: { enabled: true },
+    /* While the creator is away the manifest does not change: that is no reason to give up. */
+    retryParameters: { maxAttempts: 8, baseDelay: 250, timeout: 20000 },
+  },
+  manifest: { retryParameters: { maxAttempts: 8, baseDelay: 250, timeout: 20000 } },
+});
+try {
+  await player.attach(video);
+  await player.load(source);
+  await video.play();
+} catch (error) {
+  errors.push(`Shaka load: ${error.code ?? ''} ${error.message ?? error}`);
+}
