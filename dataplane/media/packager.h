@@ -92,6 +92,10 @@ void packager_free(struct packager **p);
 /* The home shard has changed (publisher came back elsewhere): count there from now on. */
 void packager_set_counters(struct packager *p, struct counters *counters);
 
+/* Forces a segment's end after this long from the next boundary on, instead of
+ * limits.segment_max_us: what the playlists' TARGETDURATION allows. Not below the target. */
+void packager_set_segment_max(struct packager *p, uint32_t segment_max_us);
+
 /* As media_sink. 'wall_us' is Unix time at arrival. */
 int packager_track(struct packager *p, uint8_t track, const struct track_info *info,
                    int64_t wall_us);
