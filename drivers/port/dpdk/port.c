@@ -311,7 +311,8 @@ int dpdk_open(const struct dpdk_config *config, unsigned queues, uint16_t mtu, s
             err = find_port(config->device, &port_id);
     }
     if (err < 0) {
-        log_device_error("no such device, or its driver does not take it", config->device, err);
+        log_error("port", LOG_MSG("no such device, or no driver for it"),
+                  LOG_STR("device", config->device));
         return -ENODEV;
     }
 

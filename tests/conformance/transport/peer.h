@@ -44,7 +44,7 @@ struct peer {
 struct peer *peer_kernel_new(void);
 
 struct blob_pool;
-/* Over 't' (borrowed), which somebody else polls and flushes. */
+/* Over 't', which it frees in the end, but which somebody else polls and flushes. */
 struct peer *peer_transport_new(struct transport *t, struct blob_pool *blobs);
 
 #endif
