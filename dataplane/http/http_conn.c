@@ -219,7 +219,7 @@ static void conn_refuse(struct http_conn *c, int status)
     else if (status == 501)
         why = "The method or transfer coding is not implemented.";
     else if (status == 505)
-        why = "Only HTTP/1.0 and HTTP/1.1 are spoken here.";
+        why = "Only versions 1.0 and 1.1 of HTTP are spoken here.";
     count_refusal(http_conn_counters(c), status);
     c->is_head = false;
     c->must_close = true;

@@ -111,6 +111,8 @@ void http_conn_pump(struct http_conn *c)
         enum http_gather_result result = gather_body(c, &next, &g);
         if (!gather_send(c, &g))
             return;
+        if (c->body.left > 0 && c->body.blob == NULL)
+            channel_count_bytes(c->live.channel, c->server->shard, g.bytes);
         blob_unref(&c->head);
         c->body = next;
 

@@ -192,7 +192,6 @@ enum http_gather_result live_gather(struct http_conn *c, struct http_body *body,
                                     struct http_gather *g)
 {
     const struct segment_entry *segment = current_segment(c);
-    uint64_t bytes_before = g->bytes;
 
     if (segment == NULL)
         return HTTP_GATHER_LOST;
@@ -204,7 +203,6 @@ enum http_gather_result live_gather(struct http_conn *c, struct http_body *body,
             return HTTP_GATHER_LOST;
         }
     }
-    channel_count_bytes(c->live.channel, c->server->shard, g->bytes - bytes_before);
     if (body->left == 0)
         return HTTP_GATHER_END;
     if (body->part < segment->part_count)
