@@ -27,6 +27,7 @@ enum {
     URING_EXTENT_CHUNKS_PER_STREAM = 4, /* in the pool, on average */
     URING_BACKLOG = 4096,
     URING_ACCEPT_RETRY_US = 100 * 1000, /* after EMFILE and the like */
+    URING_LOG_PAUSE_US = 10 * 1000 * 1000,
     URING_LINGER_US = 10 * 1000 * 1000, /* from our FIN to the peer's */
     URING_BUFFER_GROUP = 0,
     URING_BUFFER_NONE = UINT16_MAX
@@ -88,9 +89,10 @@ struct uring_listener {
     struct timer retry;
     int fd;
     struct endpoint local;
-    bool is_accepting;  /* the multishot accept is submitted */
-    bool is_cancelling; /* and was asked to end */
-    bool is_waiting;    /* for the retry timer */
+    uint64_t quiet_until_us; /* the lack of descriptors is not logged again before */
+    bool is_accepting;       /* the multishot accept is submitted */
+    bool is_cancelling;      /* and was asked to end */
+    bool is_waiting;         /* for the retry timer */
 };
 
 /* A UDP socket. */

@@ -101,10 +101,13 @@ static void listener_failed(struct uring_listener *l, int error, uint64_t now_us
     counter_inc(&u->env.counters->uring_accept_errors);
     if (error == -EMFILE || error == -ENFILE) {
         counter_inc(&u->env.counters->uring_files_exhausted);
-        log_warn("uring",
-                 LOG_MSG("no file descriptor for a new connection; it waits in the backlog: raise "
-                         "LimitNOFILE or ulimit -n"),
-                 LOG_STR("listen", endpoint_format(&l->local, text)));
+        if (now_us >= l->quiet_until_us)
+            log_warn(
+                "uring",
+                LOG_MSG("no file descriptor for a new connection; it waits in the backlog: raise "
+                        "LimitNOFILE or ulimit -n"),
+                LOG_STR("listen", endpoint_format(&l->local, text)));
+        l->quiet_until_us = now_us + URING_LOG_PAUSE_US;
     }
     /* ECONNABORTED and network errors concern one connection only (accept(2)). */
     if (error != -EMFILE && error != -ENFILE && error != -ENOBUFS && error != -ENOMEM)
