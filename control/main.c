@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "common/log.h"
 #include "control/daemon.h"
 
@@ -77,21 +78,24 @@ static int publish_add_variable(struct config *cfg)
     return status;
 }
 
-/* Beside us, or where the build tree has it. */
+/* Beside us, where the build tree has it, or where it is installed. */
 static void dataplane_find(char out[static PATH_SIZE])
 {
+    static const char *const places[] = {"leat-dp", "../dataplane/leat-dp",
+                                         "../libexec/leat/leat-dp"};
     char self[PATH_SIZE / 2] = "";
     ssize_t size = readlink("/proc/self/exe", self, sizeof(self) - 1);
     char *slash = size > 0 ? strrchr(self, '/') : NULL;
 
     if (slash != NULL)
         *slash = '\0';
-    snprintf(out, PATH_SIZE, "%s/leat-dp", self);
-    if (access(out, X_OK) == 0)
-        return;
-    snprintf(out, PATH_SIZE, "%s/../dataplane/leat-dp", self);
-    if (access(out, X_OK) < 0)
-        snprintf(out, PATH_SIZE, "%s/leat-dp", self); /* its absence is reported by the start */
+    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+        snprintf(out, PATH_SIZE, "%s/%s", self, places[i]);
+        if (access(out, X_OK) == 0)
+            return;
+    }
+    snprintf(out, PATH_SIZE, "%s/%s", self,
+             places[0]); /* the start will say that it is not there */
 }
 
 /* -1 to go on, else the exit status. Channels are added in a second pass, over the configuration
