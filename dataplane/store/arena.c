@@ -91,9 +91,46 @@ uint32_t arena_take(struct arena *a, uint32_t count)
     return first;
 }
 
+/* One past the last granule before 'end' whose bit is 'taken'; 0 when there is none. */
+static uint32_t arena_seek_back(const struct arena *a, uint32_t end, bool taken)
+{
+    while (end > 0) {
+        uint32_t word = (end - 1) / WORD_BITS;
+        uint32_t bits = end - word * WORD_BITS; /* of this word, 1 to 64 */
+        uint64_t mask = bits == WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
+        uint64_t hits = (taken ? a->words[word] : ~a->words[word]) & mask;
+        if (hits != 0)
+            return word * WORD_BITS + WORD_BITS - (uint32_t)__builtin_clzll(hits);
+        end = word * WORD_BITS;
+    }
+    return 0;
+}
+
+uint32_t arena_take_high(struct arena *a, uint32_t count)
+{
+    CHECK(count > 0);
+    uint32_t end = a->count;
+
+    while (count <= a->free_count) {
+        end = arena_seek_back(a, end, false);
+        if (end < count)
+            break;
+        uint32_t first = arena_seek_back(a, end, true);
+        if (end - first >= count) {
+            arena_mark(a, end - count, count, true);
+            a->free_count -= count;
+            return end - count;
+        }
+        end = first;
+    }
+    return ARENA_NONE;
+}
+
 void arena_give(struct arena *a, uint32_t first, uint32_t count)
 {
     CHECK(first < a->count && count <= a->count - first);
     arena_mark(a, first, count, false);
     a->free_count += count;
+    if (a->cursor == first + count) /* the newest run shrinks: the next one follows it closely */
+        a->cursor = first;
 }

@@ -1,14 +1,15 @@
 /* arena.h - which granules of a memory range are taken: a bitmap with next-fit search.
  *
- * Media lives and dies first in, first out, so that the free space is one run that moves
- * round the arena, and next-fit finds it at once. One thread. */
+ * Media lives and dies first in, first out, so that the free space is one run that moves round the
+ * arena, and next-fit finds it at once. What lives for a moment only (playlists) would leave holes
+ * in its wake: it is taken from the high end. One thread. */
 #ifndef DATAPLANE_STORE_ARENA_H
 #define DATAPLANE_STORE_ARENA_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ARENA_NONE = UINT32_MAX };
+#define ARENA_NONE UINT32_MAX
 
 struct arena {
     uint64_t *words; /* bit set: taken; bits past 'count' are always set */
@@ -26,7 +27,10 @@ void arena_fini(struct arena *a);
  * long enough. */
 uint32_t arena_take(struct arena *a, uint32_t count);
 
-/* Gives back what arena_take() returned. */
+/* As arena_take(), but the highest run there is. */
+uint32_t arena_take_high(struct arena *a, uint32_t count);
+
+/* Gives back what was taken, or its end. */
 void arena_give(struct arena *a, uint32_t first, uint32_t count);
 
 #endif

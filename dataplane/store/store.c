@@ -283,7 +283,8 @@ static void shard_take_returns(struct store_shard *s)
         shard_set_used(s);
 }
 
-struct object *object_new(struct store_shard *home, uint32_t size)
+static struct object *object_take(struct store_shard *home, uint32_t size,
+                                  uint32_t (*take)(struct arena *a, uint32_t count))
 {
     shard_take_returns(home);
     struct object *o = home->free_objects;
@@ -296,7 +297,7 @@ struct object *object_new(struct store_shard *home, uint32_t size)
     uint64_t needed_bytes = sums_offset + sum_count(size) * sizeof(uint16_t);
     uint32_t granule_bytes = home->store->granule_bytes;
     uint32_t granule_count = (uint32_t)((needed_bytes + granule_bytes - 1) / granule_bytes);
-    uint32_t first = arena_take(&home->arena, granule_count);
+    uint32_t first = take(&home->arena, granule_count);
     if (first == ARENA_NONE) {
         counter_inc(&home->counters->store_arena_full);
         return NULL;
@@ -314,6 +315,16 @@ struct object *object_new(struct store_shard *home, uint32_t size)
     counter_inc(&home->counters->store_objects);
     shard_set_used(home);
     return o;
+}
+
+struct object *object_new(struct store_shard *home, uint32_t size)
+{
+    return object_take(home, size, arena_take);
+}
+
+struct object *object_new_brief(struct store_shard *home, uint32_t size)
+{
+    return object_take(home, size, arena_take_high);
 }
 
 uint8_t *object_data(struct object *o)

@@ -41,6 +41,9 @@ uint64_t store_shard_size_bytes(const struct store_shard *s);
 /* OPEN object of 'size' bytes with one reference, owned by the caller, on its home shard. NULL:
  * arena full or fragmented (counted): the caller evicts its oldest and tries again. */
 struct object *object_new(struct store_shard *home, uint32_t size);
+/* As object_new(), for what will be replaced soon (playlists): kept apart from media, in which it
+ * would leave holes. */
+struct object *object_new_brief(struct store_shard *home, uint32_t size);
 uint8_t *object_data(struct object *o);
 uint32_t object_size(const struct object *o);
 /* Gives back the end of OPEN 'o': 'size' bytes remain, at most what it had. Home shard only. */

@@ -46,6 +46,38 @@ static void test_arena_takes_the_next_fit_and_wraps(void **state)
     arena_fini(&a);
 }
 
+static void test_arena_takes_brief_runs_from_the_high_end(void **state)
+{
+    struct arena a;
+
+    (void)state;
+    assert_int_equal(arena_init(&a, 150), 0);
+    assert_int_equal(arena_take_high(&a, 10), 140);
+    assert_int_equal(arena_take_high(&a, 70), 70);
+    assert_int_equal(arena_take(&a, 5), 0);
+    arena_give(&a, 140, 10);
+    assert_int_equal(arena_take_high(&a, 4), 146);
+    assert_int_equal(arena_take_high(&a, 7), 63); /* 140..145 is too short */
+    assert_int_equal(arena_take_high(&a, 6), 140);
+    assert_int_equal(arena_take_high(&a, 59), ARENA_NONE);
+    assert_int_equal(arena_take_high(&a, 58), 5);
+    assert_int_equal(a.free_count, 0);
+    assert_int_equal(arena_take_high(&a, 1), ARENA_NONE);
+    arena_fini(&a);
+}
+
+static void test_arena_follows_the_newest_run_when_it_shrinks(void **state)
+{
+    struct arena a;
+
+    (void)state;
+    assert_int_equal(arena_init(&a, 100), 0);
+    assert_int_equal(arena_take(&a, 50), 0);
+    arena_give(&a, 10, 40);
+    assert_int_equal(arena_take(&a, 5), 10);
+    arena_fini(&a);
+}
+
 static void test_arena_never_gives_a_granule_twice(void **state)
 {
     enum { COUNT = 777, LIVE_MAX = 200 };
@@ -63,7 +95,7 @@ static void test_arena_never_gives_a_granule_twice(void **state)
         seed = seed * 1664525 + 1013904223;
         if (live_count < LIVE_MAX && (seed >> 16) % 5 < 3) {
             uint32_t count = 1 + (seed >> 8) % 90;
-            uint32_t first = arena_take(&a, count);
+            uint32_t first = seed % 2 == 0 ? arena_take(&a, count) : arena_take_high(&a, count);
             if (first == ARENA_NONE)
                 continue;
             assert_true(first + count <= COUNT);
@@ -91,6 +123,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arena_fills_to_the_last_granule),
         cmocka_unit_test(test_arena_takes_the_next_fit_and_wraps),
+        cmocka_unit_test(test_arena_takes_brief_runs_from_the_high_end),
+        cmocka_unit_test(test_arena_follows_the_newest_run_when_it_shrinks),
         cmocka_unit_test(test_arena_never_gives_a_granule_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
