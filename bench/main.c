@@ -1,0 +1,158 @@
+/* leat-bench: the measuring programs that have to be C. The scenarios in bench/macro run them, pin
+ * them to cores and report; each prints one JSON object on stdout. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "bench/client.h"
+#include "bench/micro/stack.h"
+
+enum { PATHS_MAX = 64, EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "usage: leat-bench client --connect ADDRESS:PORT [--connections N] [--seconds N] PATH…\n"
+    "       leat-bench stack [--viewers N] [--part BYTES] [--seconds N] [--frame BYTES]\n"
+    "       leat-bench ring  [--viewers N] [--part BYTES] [--seconds N]\n"
+    "       leat-bench limit [--seconds N]\n"
+    "\n"
+    "client  an HTTP client on kernel sockets that asks for the paths in turn\n"
+    "stack   cycles of our server per packet; the in-process peer is not timed\n"
+    "ring    server and peer on two cores over a ring port, wall clock\n"
+    "limit   the bare loop that bounds 'ring': attach, write header, enqueue; read, free, answer\n"
+    "Usually run by ./leat bench fanout.\n";
+
+struct arguments {
+    struct endpoint server;
+    unsigned long connections;
+    unsigned long seconds;
+    unsigned long viewers;
+    unsigned long part_bytes;
+    unsigned long frame_bytes;
+    char *const *rest;
+    int rest_count;
+};
+
+static int number_parse(const char *text, unsigned long *ret_number)
+{
+    char *end = NULL;
+    unsigned long number = strtoul(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || number == 0)
+        return -EINVAL;
+    *ret_number = number;
+    return 0;
+}
+
+static int arguments_parse(int argc, char **argv, struct arguments *a)
+{
+    static const struct option known[] = {
+        {"connect", required_argument, NULL, 'c'},
+        {"connections", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'},
+        {"viewers", required_argument, NULL, 'v'},
+        {"part", required_argument, NULL, 'p'},
+        {"frame", required_argument, NULL, 'f'},
+        {NULL, 0, NULL, 0},
+    };
+    int err = 0;
+
+    for (int c; err == 0 && (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            err = endpoint_parse(optarg, &a->server);
+            break;
+        case 'n':
+            err = number_parse(optarg, &a->connections);
+            break;
+        case 's':
+            err = number_parse(optarg, &a->seconds);
+            break;
+        case 'v':
+            err = number_parse(optarg, &a->viewers);
+            break;
+        case 'p':
+            err = number_parse(optarg, &a->part_bytes);
+            break;
+        case 'f':
+            err = number_parse(optarg, &a->frame_bytes);
+            break;
+        default:
+            err = -EINVAL;
+        }
+    }
+    a->rest = argv + optind;
+    a->rest_count = argc - optind;
+    return err;
+}
+
+static int run_client(const struct arguments *a)
+{
+    struct client_result r = {0};
+    struct rlimit files;
+
+    if (a->server.family != 4 || a->rest_count < 1 || a->rest_count > PATHS_MAX)
+        return EXIT_USAGE;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    struct client_options options = {
+        .server = a->server,
+        .connections = (uint32_t)a->connections,
+        .seconds = (uint32_t)a->seconds,
+        .paths = (const char *const *)a->rest,
+        .path_count = (uint32_t)a->rest_count,
+    };
+    int err = client_run(&options, &r);
+    if (err < 0) {
+        fprintf(stderr, "leat-bench: no connection: %s\n", strerror(-err));
+        return EXIT_FAILURE;
+    }
+    printf("{\"connected\": %lu, \"responses\": %lu, \"errors\": %lu, \"body_bytes\": %lu, "
+           "\"elapsed_us\": %lu, \"latency_p50_us\": %lu, \"latency_p99_us\": %lu}\n",
+           r.connected, r.responses, r.errors, r.body_bytes, r.elapsed_us, r.latency_p50_us,
+           r.latency_p99_us);
+    return EXIT_SUCCESS;
+}
+
+static int run_stack(const struct arguments *a, enum stack_mode mode)
+{
+    struct stack_options options = {
+        .mode = mode,
+        .viewers = (uint32_t)a->viewers,
+        .part_bytes = (uint32_t)a->part_bytes,
+        .frame_bytes = (uint32_t)a->frame_bytes,
+        .seconds = (uint32_t)a->seconds,
+    };
+
+    return stack_run(&options, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {
+        .connections = 64, .seconds = 5, .viewers = 64, .part_bytes = 150000, .frame_bytes = 1448};
+    const char *command = argc > 1 ? argv[1] : "";
+    int status = EXIT_USAGE;
+
+    if (strcmp(command, "--help") == 0) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc < 2 || arguments_parse(argc - 1, argv + 1, &a) < 0)
+        status = EXIT_USAGE;
+    else if (strcmp(command, "client") == 0)
+        status = run_client(&a);
+    else if (strcmp(command, "stack") == 0)
+        status = run_stack(&a, STACK_COST);
+    else if (strcmp(command, "ring") == 0)
+        status = run_stack(&a, STACK_RING);
+    else if (strcmp(command, "limit") == 0)
+        status = run_stack(&a, STACK_LIMIT);
+    if (status == EXIT_USAGE)
+        fputs(usage, stderr);
+    return status;
+}

@@ -1,0 +1,54 @@
+/* peer.h - many viewers in one model of a lossless TCP receiver: as little code as can ask for
+ * parts and acknowledge every second segment. It reads packet headers only. Not a TCP for any other
+ * use: what arrives out of order is an error that it counts. */
+#ifndef BENCH_MICRO_PEER_H
+#define BENCH_MICRO_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "drivers/port/port.h"
+
+struct viewer;
+
+struct peer {
+    struct port_queue *queue;
+    struct viewer *viewers;
+    uint32_t viewer_count;
+    uint32_t first_port;
+    uint16_t mss;
+    uint8_t mac[6];
+    uint8_t server_mac[6];
+    const char (*paths)[96];
+    uint32_t path_count;
+    uint64_t response_bytes[32]; /* of each path, learned before the run */
+    uint32_t timestamp;          /* TCP timestamp clock */
+    bool is_learning;            /* viewers do not ask again by themselves */
+
+    uint64_t packets; /* with payload */
+    uint64_t payload_bytes;
+    uint64_t responses;
+    uint64_t disorder; /* packets that were not the next ones, resets, … */
+    uint32_t established_count;
+};
+
+/* 0 or -ENOMEM. 'queue', 'paths' (path_count of them, at most 32) are borrowed. */
+int peer_init(struct peer *p, struct port_queue *queue, uint32_t viewers, uint16_t mss,
+              const char (*paths)[96], uint32_t path_count);
+void peer_fini(struct peer *p);
+
+/* Starts the handshake of one viewer. */
+void peer_connect(struct peer *p, uint32_t viewer, uint64_t now_us);
+
+/* Sends the viewer's next request. */
+void peer_ask(struct peer *p, uint32_t viewer);
+
+/* Answers up to 'max' packets; returns how many there were. They are kept in 'packets' for the
+ * caller to give back with rx_done(). */
+unsigned peer_poll(struct peer *p, struct packet_in *packets, unsigned max, uint64_t now_us);
+
+/* Payload bytes that the viewer has received. */
+uint64_t peer_received(const struct peer *p, uint32_t viewer);
+bool peer_is_established(const struct peer *p, uint32_t viewer);
+
+#endif

@@ -1,0 +1,34 @@
+/* server.h - a whole viewer-side server on one shard, without threads: store, channel with a few
+ * seconds of synthetic media, HTTP, and our TCP/IP on a given port queue. */
+#ifndef BENCH_MICRO_SERVER_H
+#define BENCH_MICRO_SERVER_H
+
+#include <stdint.h>
+
+#include "common/config/config.h"
+#include "dataplane/core/shard.h"
+#include "drivers/port/port.h"
+
+enum { SERVER_PATHS_MAX = 32, SERVER_PATH_BYTES = 96 };
+
+struct server {
+    struct config config;
+    struct shard shard;
+    struct shard *all[1];
+    struct counters counters;
+    struct store *store;
+    struct channels *channels;
+    struct transport *transport;
+    struct http_server *http;
+    struct publication *publication;
+    uint64_t random_state;
+    uint32_t path_count; /* of the parts that can be fetched */
+    char paths[SERVER_PATHS_MAX][SERVER_PATH_BYTES];
+};
+
+/* Starts a zeroed server on 10.91.0.1:8080 with parts of about 'part_bytes'. 0 or -errno (on
+ * stderr). */
+int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes);
+void server_close(struct server *s);
+
+#endif

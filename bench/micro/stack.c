@@ -1,0 +1,276 @@
+#include "bench/micro/stack.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "bench/micro/peer.h"
+#include "bench/micro/server.h"
+#include "common/clock.h"
+#include "drivers/port/dpdk/dpdk.h"
+
+enum {
+    IP_TCP_BYTES = 40,
+    TIMESTAMP_BYTES = 12,
+    PEER_BURST = 32,
+    LEARN_TURNS_MAX = 200000,
+    WARM_UP_US = 500000,
+    PEER_CORE = 1,
+    PORT_MEMORY = 512 << 20
+};
+
+/* One server and one peer on two ends of a pair. */
+struct bench {
+    struct server server;
+    struct peer peer;
+    struct counters peer_counters;
+    struct port *ports[2];
+    uint64_t server_cycles;
+    atomic_bool stop;
+    atomic_uint_fast64_t packets; /* published by the peer's thread */
+    atomic_uint_fast64_t payload_bytes;
+};
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+
+    if (statm == NULL || fscanf(statm, "%*u %lu", &pages) != 1)
+        pages = 0;
+    if (statm != NULL)
+        fclose(statm);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void server_turn_timed(struct bench *b)
+{
+    shard_read_clocks(&b->server.shard);
+    uint64_t start = __rdtsc();
+    (void)shard_turn(&b->server.shard);
+    b->server_cycles += __rdtsc() - start;
+}
+
+/* The peer's burst. Giving the packets back is the server's cost: with a NIC, its transmit
+ * completion frees them on the server's core. */
+static unsigned peer_turn_timed(struct bench *b)
+{
+    struct packet_in packets[PEER_BURST];
+    struct port_queue *q = b->peer.queue;
+    unsigned count = peer_poll(&b->peer, packets, PEER_BURST, b->server.shard.now_us);
+
+    uint64_t start = __rdtsc();
+    q->driver->rx_done(q, packets, count);
+    b->server_cycles += __rdtsc() - start;
+    q->driver->tx_flush(q, b->server.shard.now_us);
+    return count;
+}
+
+/* Turns until the peer has had nothing to do for a while. */
+static void settle(struct bench *b)
+{
+    for (int idle = 0; idle < 64;) {
+        server_turn_timed(b);
+        idle = peer_turn_timed(b) == 0 ? idle + 1 : 0;
+    }
+}
+
+static int connect_all(struct bench *b)
+{
+    for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
+        peer_connect(&b->peer, i, b->server.shard.now_us);
+        if (i % PEER_BURST == PEER_BURST - 1 || i == 0 || i == b->peer.viewer_count - 1) {
+            b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
+            settle(b);
+        }
+    }
+    for (uint32_t i = 0; i < b->peer.viewer_count; i++)
+        if (!peer_is_established(&b->peer, i)) {
+            fprintf(stderr, "leat-bench: viewer %u of %u could not connect\n", i,
+                    b->peer.viewer_count);
+            return -ECONNREFUSED;
+        }
+    return 0;
+}
+
+/* Asks for each path once, to learn how long its response is with its head. */
+static int learn_sizes(struct bench *b)
+{
+    b->peer.is_learning = true;
+    for (uint32_t i = 0; i < b->peer.path_count; i++) {
+        uint32_t path = i; /* viewer 0 starts with path 0 */
+        uint64_t before = peer_received(&b->peer, 0);
+        peer_ask(&b->peer, 0);
+        b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
+        settle(b);
+        b->peer.response_bytes[path] = peer_received(&b->peer, 0) - before;
+        if (b->peer.response_bytes[path] < 1000) {
+            fprintf(stderr, "leat-bench: %s: only %lu bytes came back\n", b->peer.paths[path],
+                    b->peer.response_bytes[path]);
+            return -EIO;
+        }
+    }
+    b->peer.is_learning = false;
+    return 0;
+}
+
+static void ask_all(struct bench *b)
+{
+    for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
+        peer_ask(&b->peer, i);
+        if (i % PEER_BURST != PEER_BURST - 1 && i != b->peer.viewer_count - 1)
+            continue;
+        b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
+        server_turn_timed(b);
+        while (peer_turn_timed(b) == PEER_BURST)
+            ;
+    }
+}
+
+static void print_result(const struct bench *b, uint64_t packets, uint64_t payload_bytes,
+                         uint64_t elapsed_us, uint64_t connection_bytes, FILE *out)
+{
+    fprintf(out,
+            "{\"packets\": %lu, \"payload_bytes\": %lu, \"cycles\": %lu, \"elapsed_us\": %lu, "
+            "\"responses\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu}\n",
+            packets, payload_bytes, b->server_cycles, elapsed_us, b->peer.responses,
+            b->peer.disorder, connection_bytes);
+}
+
+static int run_cost(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
+                    FILE *out)
+{
+    uint64_t warm_until_us = clock_monotonic_us() + WARM_UP_US;
+
+    ask_all(b);
+    while (clock_monotonic_us() < warm_until_us) {
+        server_turn_timed(b);
+        while (peer_turn_timed(b) == PEER_BURST)
+            ;
+    }
+    b->server_cycles = 0;
+    b->peer.responses = 0;
+    b->peer.disorder = 0;
+    uint64_t packets = b->peer.packets;
+    uint64_t payload_bytes = b->peer.payload_bytes;
+    uint64_t start_us = clock_monotonic_us();
+    uint64_t until_us = start_us + (uint64_t)options->seconds * 1000000;
+    while (clock_monotonic_us() < until_us) {
+        server_turn_timed(b);
+        while (peer_turn_timed(b) == PEER_BURST)
+            ;
+    }
+    packets = b->peer.packets - packets;
+    if (packets == 0) {
+        fprintf(stderr, "leat-bench: the stack stood still\n");
+        return -EIO;
+    }
+    print_result(b, packets, b->peer.payload_bytes - payload_bytes, clock_monotonic_us() - start_us,
+                 connection_bytes, out);
+    return 0;
+}
+
+static void *peer_main(void *argument)
+{
+    struct bench *b = argument;
+    struct packet_in packets[PEER_BURST];
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(PEER_CORE, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    b->peer.queue = b->ports[1]->driver->queue(b->ports[1], 0); /* adopts this thread */
+    struct port_queue *q = b->peer.queue;
+    while (!atomic_load_explicit(&b->stop, memory_order_relaxed)) {
+        uint64_t now_us = clock_monotonic_us();
+        for (int turn = 0; turn < 16; turn++) {
+            unsigned count = peer_poll(&b->peer, packets, PEER_BURST, now_us);
+            q->driver->rx_done(q, packets, count);
+            q->driver->tx_flush(q, now_us);
+        }
+        atomic_store_explicit(&b->packets, b->peer.packets, memory_order_relaxed);
+        atomic_store_explicit(&b->payload_bytes, b->peer.payload_bytes, memory_order_relaxed);
+    }
+    return NULL;
+}
+
+static void server_run_until(struct bench *b, uint64_t until_us)
+{
+    do {
+        server_turn_timed(b);
+    } while (b->server.shard.now_us < until_us);
+}
+
+static int run_ring(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
+                    FILE *out)
+{
+    pthread_t thread;
+
+    ask_all(b);
+    if (pthread_create(&thread, NULL, peer_main, b) != 0)
+        return -EAGAIN;
+    server_run_until(b, clock_monotonic_us() + WARM_UP_US);
+    b->server_cycles = 0;
+    uint64_t start_us = clock_monotonic_us();
+    uint64_t packets = atomic_load(&b->packets);
+    uint64_t payload_bytes = atomic_load(&b->payload_bytes);
+    server_run_until(b, start_us + (uint64_t)options->seconds * 1000000);
+    packets = atomic_load(&b->packets) - packets;
+    payload_bytes = atomic_load(&b->payload_bytes) - payload_bytes;
+    uint64_t elapsed_us = clock_monotonic_us() - start_us;
+    atomic_store(&b->stop, true);
+    pthread_join(thread, NULL);
+    print_result(b, packets, payload_bytes, elapsed_us, connection_bytes, out);
+    return 0;
+}
+
+int stack_run(const struct stack_options *options, FILE *out)
+{
+    static struct bench b;
+    struct dpdk_config dpdk = {
+        .device = "net_ring0", .memory_bytes = PORT_MEMORY, .use_hugepages = false};
+    uint16_t mtu = (uint16_t)(options->frame_bytes + IP_TCP_BYTES + TIMESTAMP_BYTES);
+
+    if (options->frame_bytes < 536 || options->frame_bytes > 65400 || options->viewers > 50000) {
+        fprintf(stderr, "leat-bench: --frame must be 536 to 65400, --viewers at most 50000\n");
+        return -EINVAL;
+    }
+    int err = dpdk_init(&dpdk);
+    if (err < 0)
+        return err;
+    if (options->mode == STACK_LIMIT)
+        return limit_run(options, out);
+    err = dpdk_open_pair(&dpdk, mtu, true, b.ports);
+    if (err < 0)
+        return err;
+    err = server_open(&b.server, b.ports[0], options->viewers, options->part_bytes);
+    if (err < 0)
+        return err;
+    struct port_queue *q = b.ports[1]->driver->queue(b.ports[1], 0);
+    q->counters = &b.peer_counters;
+    err =
+        peer_init(&b.peer, q, options->viewers, (uint16_t)(options->frame_bytes + TIMESTAMP_BYTES),
+                  (const char(*)[96])b.server.paths, b.server.path_count);
+    if (err < 0)
+        goto out;
+    uint64_t before = resident_bytes();
+    err = connect_all(&b);
+    if (err < 0)
+        goto out;
+    uint64_t connection_bytes = (resident_bytes() - before) / options->viewers;
+    err = learn_sizes(&b);
+    if (err < 0)
+        goto out;
+    err = options->mode == STACK_RING ? run_ring(&b, options, connection_bytes, out)
+                                      : run_cost(&b, options, connection_bytes, out);
+
+out:
+    peer_fini(&b.peer);
+    server_close(&b.server);
+    return err;
+}
