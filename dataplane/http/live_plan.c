@@ -119,7 +119,7 @@ static struct live_plan plan_playlist(const struct live_request *r, const struct
     uint32_t target_s = (uint32_t)((s->segment_target_us + 999999) / 1000000);
     uint32_t max_age_s = target_s / 2 > 0 ? target_s / 2 : 1;
 
-    if (!playlist_has(r, t)) {
+    if (!s->is_ended && !playlist_has(r, t)) {
         if (playlist_is_far_ahead(r, t, s))
             return refuse(400, "The playlist part asked for is too far in the future.");
         return await(s->segment_target_us);
@@ -167,6 +167,8 @@ static struct live_plan plan_part(const struct live_request *r, const struct tra
 
     if (segment != NULL && r->part < segment->part_count) {
         struct object *o = segment->parts[r->part].object;
+        if (o == NULL)
+            return refuse(404, "This part is a gap: its media never came.");
         return send_object(o, media_type(t), HTTP_CACHE_IMMUTABLE, MEDIA_MAX_AGE_S,
                            media_etag(r, object_size(o)));
     }
@@ -175,7 +177,7 @@ static struct live_plan plan_part(const struct live_request *r, const struct tra
     /* The preload hint's part, and the one that a client a moment ahead of us may know of. */
     bool is_next = (r->number == t->next_msn && r->part <= t->next_part + 1) ||
                    (r->number == t->next_msn + 1 && r->part == 0);
-    if (is_next)
+    if (is_next && !s->is_ended)
         return await(s->segment_target_us);
     return refuse(404, "There is no such part (yet).");
 }
@@ -185,6 +187,8 @@ static struct live_plan plan_segment(const struct live_request *r, const struct 
 {
     const struct segment_entry *segment = live_segment_find(t, r->number);
 
+    if (segment != NULL && segment->is_complete && segment->size == 0)
+        return refuse(404, "This segment is a gap: its media never came.");
     if (segment != NULL && segment->part_count > 0)
         return (struct live_plan){
             .action = LIVE_SEND_SEGMENT,
@@ -199,7 +203,7 @@ static struct live_plan plan_segment(const struct live_request *r, const struct 
     if (r->number < t->first_msn)
         return refuse(410, "This segment is too old: it is no longer kept.");
     /* A DASH player with a clock a little ahead of ours asks early. */
-    if (r->number == t->next_msn || r->number == t->next_msn + 1)
+    if (!s->is_ended && (r->number == t->next_msn || r->number == t->next_msn + 1))
         return await(s->segment_target_us);
     return refuse(404, "There is no such segment (yet).");
 }

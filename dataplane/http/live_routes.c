@@ -50,7 +50,8 @@ static void send_object(struct http_conn *c, const struct http_request *r, struc
 static void body_seek(struct http_body *body, const struct segment_entry *segment, uint64_t first)
 {
     while (body->part < segment->part_count) {
-        uint32_t size = object_size(segment->parts[body->part].object);
+        struct object *o = segment->parts[body->part].object;
+        uint32_t size = o != NULL ? object_size(o) : 0; /* a gap */
         if (first < size)
             break;
         first -= size;
@@ -196,6 +197,10 @@ enum http_gather_result live_gather(struct http_conn *c, struct http_body *body,
     if (segment == NULL)
         return HTTP_GATHER_LOST;
     while (body->left > 0 && body->part < segment->part_count) {
+        if (segment->parts[body->part].object == NULL) { /* a gap */
+            body->part++;
+            continue;
+        }
         if (g->bytes >= g->budget || g->count + EXTENTS_A_PART > HTTP_GATHER_MAX - 1)
             break;
         if (!gather_part(c, body, segment->parts[body->part].object, g)) {
