@@ -351,7 +351,8 @@ static void on_verdict(struct shard *s, uint64_t cookie, enum link_verdict verdi
         return;
     switch (verdict) {
     case LINK_ALLOWED:
-        c->publication = (struct publication){.granted = on_granted, .revoked = on_revoked};
+        c->publication.granted = on_granted;
+        c->publication.revoked = on_revoked;
         c->is_held = true;
         publication_begin(&c->publication, slot->server->channels, s, bytes_of_str(c->name));
         return;
