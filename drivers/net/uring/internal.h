@@ -27,11 +27,19 @@ enum {
     URING_EXTENT_CHUNKS_PER_STREAM = 4, /* in the pool, on average */
     URING_BACKLOG = 4096,
     URING_ACCEPT_RETRY_US = 100 * 1000, /* after EMFILE and the like */
+    URING_ROUTES = 16,
+    URING_ROUTE_COPY_US = 60 * 1000 * 1000, /* then a zero-copy send is tried again */
     URING_LOG_PAUSE_US = 10 * 1000 * 1000,
     URING_LINGER_US = 10 * 1000 * 1000, /* from our FIN to the peer's */
     URING_BUFFER_GROUP = 0,
     URING_BUFFER_NONE = UINT16_MAX
 };
+
+/* Since Linux 6.2; liburing 2.3 does not have them yet. */
+#ifndef IORING_SEND_ZC_REPORT_USAGE
+#define IORING_SEND_ZC_REPORT_USAGE  (1U << 3)
+#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
+#endif
 
 /* What a completion is for: the low bits of user_data; the rest is a pointer. */
 enum uring_op {
@@ -64,6 +72,7 @@ struct uring_stream {
     uint16_t operations;   /* submitted, final completion not seen */
     uint16_t parked_first; /* received while paused; URING_BUFFER_NONE: none */
     uint16_t parked_last;
+    uint8_t route;     /* in uring.copy_until_us */
     uint8_t state;     /* enum uring_stream_state */
     bool is_close_due; /* the next poll delivers the closed event */
     bool is_reset;     /* close with RST */
@@ -112,6 +121,7 @@ struct uring_hold {
     struct list free;
     struct uring *uring;
     struct uring_stream *stream; /* until the completion; not valid for the notification */
+    uint8_t route;
     uint32_t count;
     struct blob *blobs[URING_SEND_IOVS_MAX];
 };
@@ -161,7 +171,11 @@ struct uring {
     uint32_t hold_count;   /* in use */
     uint32_t scratch_used; /* since the last submission */
     uint64_t now_us;
+    /* By a hash of the stream's own address, so in effect by interface: until when sends copy
+     * because the kernel said that it had to copy a zero-copy send there (loopback, veth, …). */
+    uint64_t copy_until_us[URING_ROUTES];
     bool is_zero_copy;
+    bool is_usage_reported; /* by the kernel, for zero-copy sends */
     bool is_closing;
     bool is_nop_submitted;
 };

@@ -155,8 +155,18 @@ static void stream_release(struct uring_stream *s)
     counter_dec(&u->env.counters->uring_streams);
 }
 
+static void stream_set_route(struct uring_stream *s)
+{
+    uint8_t hash = 0;
+
+    for (size_t i = 0; i < sizeof(s->base.local.addr); i++)
+        hash = (uint8_t)(hash * 31 + s->base.local.addr[i]);
+    s->route = hash % URING_ROUTES;
+}
+
 void uring_stream_start(struct uring_stream *s)
 {
+    stream_set_route(s);
     stream_mark(s);
 }
 
@@ -235,7 +245,8 @@ static void hold_release(struct uring_hold *hold)
 static struct uring_hold *hold_new(struct uring *u, struct uring_stream *s, struct blob **blobs,
                                    unsigned count, uint32_t bytes)
 {
-    if (!u->is_zero_copy || s->is_copy_forced || bytes < u->config.zero_copy_min)
+    if (!u->is_zero_copy || s->is_copy_forced || bytes < u->config.zero_copy_min ||
+        u->now_us < u->copy_until_us[s->route])
         return NULL;
     struct list *node = list_pop_front(&u->free_holds);
     if (node == NULL) {
@@ -244,6 +255,7 @@ static struct uring_hold *hold_new(struct uring *u, struct uring_stream *s, stru
     }
     struct uring_hold *hold = CONTAINER_OF(node, struct uring_hold, free);
     hold->stream = s;
+    hold->route = s->route;
     hold->count = count;
     for (unsigned i = 0; i < count; i++)
         hold->blobs[i] = blob_ref(blobs[i]);
@@ -273,6 +285,8 @@ static void submit_send(struct uring *u, struct uring_stream *s)
         io_uring_prep_send_zc(sqe, s->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL, 0);
     else
         io_uring_prep_sendmsg_zc(sqe, s->fd, &scratch->message, MSG_NOSIGNAL);
+    if (hold != NULL && u->is_usage_reported)
+        sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
     counter_inc(hold == NULL ? &u->env.counters->uring_sends
                              : &u->env.counters->uring_sends_zero_copy);
     s->is_sending = true;
@@ -432,6 +446,7 @@ static void connect_complete(struct uring_stream *s, int result, uint64_t now_us
     s->state = URING_STREAM_OPEN;
     if (getsockname(s->fd, (struct sockaddr *)&address, &size) == 0)
         s->base.local = uring_endpoint(&address);
+    stream_set_route(s);
     stream_mark(s);
     s->base.events->sendable(&s->base, now_us);
 }
@@ -441,7 +456,10 @@ static void send_failed(struct uring_stream *s, int error, bool is_zero_copy, ui
     struct uring *u = stream_uring(s);
     bool is_retry = error == -EAGAIN || error == -EINTR;
 
-    if (is_zero_copy && (error == -ENOMEM || error == -ENOBUFS || error == -EOPNOTSUPP)) {
+    if (is_zero_copy && error == -EINVAL && u->is_usage_reported) {
+        u->is_usage_reported = false; /* Linux 6.1 */
+        is_retry = true;
+    } else if (is_zero_copy && (error == -ENOMEM || error == -ENOBUFS || error == -EOPNOTSUPP)) {
         /* The limit of pinned memory (RLIMIT_MEMLOCK) or of socket option memory. */
         counter_inc(&u->env.counters->uring_zero_copy_refused);
         s->is_copy_forced = true;
@@ -502,6 +520,11 @@ void uring_stream_complete(struct uring_stream *s, enum uring_op op, const struc
 void uring_hold_complete(struct uring_hold *hold, const struct io_uring_cqe *cqe, uint64_t now_us)
 {
     if ((cqe->flags & IORING_CQE_F_NOTIF) != 0) {
+        struct uring *u = hold->uring;
+        if (u->is_usage_reported && ((uint32_t)cqe->res & IORING_NOTIF_USAGE_ZC_COPIED) != 0) {
+            u->copy_until_us[hold->route] = now_us + URING_ROUTE_COPY_US;
+            counter_inc(&u->env.counters->uring_zero_copy_copied);
+        }
         hold_release(hold);
         return;
     }

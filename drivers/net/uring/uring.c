@@ -265,6 +265,7 @@ static int uring_open_ring(struct uring *u)
     u->is_zero_copy = u->config.zero_copy_min > 0 && probe != NULL &&
                       io_uring_opcode_supported(probe, IORING_OP_SEND_ZC) &&
                       io_uring_opcode_supported(probe, IORING_OP_SENDMSG_ZC);
+    u->is_usage_reported = u->is_zero_copy;
     io_uring_free_probe(probe);
     return 0;
 }
