@@ -1,0 +1,179 @@
+/* stack.h - what the parts of the stack share: the stack itself, a received packet on its way
+ * up, and the ways down. Internal to dataplane/net. */
+#ifndef DATAPLANE_NET_STACK_H
+#define DATAPLANE_NET_STACK_H
+
+#include "common/counters.h"
+#include "dataplane/net/neighbour.h"
+#include "dataplane/net/net.h"
+#include "dataplane/net/siphash.h"
+#include "dataplane/net/tcp/tcp.h"
+#include "dataplane/net/wire.h"
+
+enum { UDP_BINDS_MAX = 16, EXTENTS_PER_PACKET_MAX = 32, CONTROL_BLOBS = 32 };
+
+/* So many events a second, with a burst; see rate_take(). */
+struct rate {
+    uint64_t filled_us;
+    uint32_t tokens;
+    uint32_t per_second;
+};
+
+struct udp_bind {
+    struct endpoint local;
+    const struct datagram_events *events;
+    void *user;
+};
+
+struct net_stack {
+    struct transport base;
+    const struct port_driver *driver;
+    struct port_queue *queue;
+    const struct port_info *info;
+    const struct transport_env *env;
+    struct counters *counters;
+    struct wheel *wheel;
+    uint64_t now_us;          /* of the latest poll, flush or timer */
+    struct net_config config; /* defaults filled in */
+    uint16_t mtu;
+    uint16_t extents_max; /* per packet */
+    uint8_t l2_size;
+    bool is_announced;      /* our addresses, to the link */
+    bool is_kicked;         /* 'kick' is armed so that the shard polls again */
+    uint8_t link_local[16]; /* fe80::/64 with the EUI-64 of our MAC; used when we have IPv6 */
+    bool has_v6;
+    struct timer kick;
+    struct timer solicit; /* router solicitations at start, and expiry of a learned router */
+    uint8_t solicits_sent;
+    struct net_address learned_router;
+    uint64_t learned_router_until_us;
+    struct siphash_key flow_key;
+    struct siphash_key isn_key;
+    struct rate icmp_rate;
+    struct rate solicit_rate;
+    struct rate challenge_rate; /* RFC 5961 §7 */
+    struct rate reset_rate;
+    struct blob_pool *control_blobs; /* payload of ICMP messages that do not fit a header */
+    struct udp_bind binds[UDP_BINDS_MAX];
+    uint32_t bind_count;
+    struct neighbours neighbours;
+    struct tcp tcp;
+};
+
+/* One packet on its way up. All pointers are into the frame. */
+struct net_rx {
+    struct bytes l3;      /* the IP packet, without padding */
+    struct bytes payload; /* behind the IP headers */
+    const uint8_t *source_mac;
+    const uint8_t *source;
+    const uint8_t *destination;
+    uint32_t flags; /* packet_in_flags */
+    uint8_t family;
+    uint8_t protocol;
+    uint8_t hop_limit;
+    bool is_multicast; /* link or IP, broadcast included */
+};
+
+static inline struct net_stack *net_stack_of(struct transport *t)
+{
+    return (struct net_stack *)(void *)t;
+}
+static_assert(offsetof(struct net_stack, base) == 0, "net_stack_of() casts");
+
+/* Counts one in the named counter. */
+#define NET_COUNT(stack, name) counter_inc(&(stack)->counters->name)
+
+static inline size_t address_size(uint8_t family)
+{
+    return family == 4 ? 4 : 16;
+}
+
+/* Takes one token; false: above the rate. */
+bool rate_take(struct rate *r, uint64_t now_us);
+
+/* Makes the shard's next sleep short, so that poll() runs again soon. */
+void net_kick(struct net_stack *s);
+
+unsigned net_poll(struct transport *t, uint64_t now_us, unsigned budget);
+void net_flush(struct transport *t, uint64_t now_us);
+int net_wait_fd(struct transport *t);
+void net_free(struct transport **t);
+
+/* One frame from the port. */
+void ethernet_input(struct net_stack *s, const struct packet_in *packet);
+
+void arp_input(struct net_stack *s, struct bytes message);
+void ipv4_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
+void ipv6_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
+void icmp_input(struct net_stack *s, const struct net_rx *rx);
+void icmp6_input(struct net_stack *s, const struct net_rx *rx);
+void nd_input(struct net_stack *s, const struct net_rx *rx);
+void udp_input(struct net_stack *s, const struct net_rx *rx);
+
+/* To 'mac' when not NULL, else broadcast. */
+void arp_request(struct net_stack *s, const uint8_t *target, const uint8_t *mac);
+void nd_solicit(struct net_stack *s, const uint8_t *target, const uint8_t *mac);
+/* Tells the link about our addresses. */
+void arp_announce(struct net_stack *s, const uint8_t *address);
+void nd_announce(struct net_stack *s, const uint8_t *address);
+void nd_start(struct net_stack *s);
+
+/* Says "nothing listens here" about 'rx', within the rate limit. */
+void icmp_port_unreachable(struct net_stack *s, const struct net_rx *rx);
+
+/* What an ICMP or ICMPv6 error says about a packet that we sent. 'quoted' begins with its
+ * transport header. */
+enum net_error_kind { NET_ERROR_TOO_BIG, NET_ERROR_UNREACHABLE };
+void tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+                    uint32_t seq, enum net_error_kind kind, uint16_t mtu);
+void tcp_input(struct net_stack *s, const struct net_rx *rx);
+
+/* --- address.c --- */
+
+bool address_is_own(const struct net_stack *s, uint8_t family, const uint8_t *addr);
+/* 255.255.255.255, or the last address of one of our prefixes. */
+bool address_is_broadcast(const struct net_stack *s, const uint8_t *addr);
+bool address_is_on_link(const struct net_stack *s, uint8_t family, const uint8_t *addr);
+static inline bool address_is_link_local(const uint8_t *v6)
+{
+    return v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
+}
+bool address_is_zero(uint8_t family, const uint8_t *addr);
+/* The address of ours to use towards 'destination': same prefix first; NULL: none. */
+const uint8_t *address_for(const struct net_stack *s, uint8_t family, const uint8_t *destination);
+
+struct endpoint endpoint_of(uint8_t family, const uint8_t *addr, uint16_t port);
+
+/* Whether a bind or listen endpoint takes what is sent to 'family', 'addr', 'port'. IPv6 any is
+ * any IPv4 too, as endpoint_parse() says. */
+bool endpoint_takes(const struct endpoint *bound, uint8_t family, const uint8_t *addr,
+                    uint16_t port);
+
+/* --- output.c --- */
+
+/* Writes Ethernet (destination left open) and IP headers for 'payload_size' bytes behind them.
+ * Returns their size; sets the l2, l3 and IPv6 fields of packet->out. */
+size_t packet_write_ip(struct net_stack *s, struct net_packet *packet, uint8_t family,
+                       const uint8_t *source, const uint8_t *destination, uint8_t protocol,
+                       uint8_t hop_limit, size_t payload_size);
+
+/* Ethernet alone, to 'mac'. Returns its size. */
+size_t packet_write_ethernet(struct net_stack *s, struct net_packet *packet, const uint8_t *mac,
+                             uint16_t type);
+
+/* Sends a packet whose destination MAC address is in place. 0 or what the port said. */
+int packet_commit(struct net_stack *s, const struct net_packet *packet, bool is_control);
+
+/* Sends a packet to an IP destination through its next hop. -EHOSTUNREACH: no route. */
+int packet_route(struct net_stack *s, const struct net_packet *packet, uint8_t family,
+                 const uint8_t *destination, bool is_control);
+
+/* The multicast MAC address of an IPv6 multicast address (RFC 2464 §7). */
+void multicast_mac_v6(const uint8_t *addr, uint8_t ret_mac[static 6]);
+
+int udp_bind(struct net_stack *s, const struct endpoint *local,
+             const struct datagram_events *events, void *user);
+int udp_send(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+             const struct extent *extents, size_t count);
+
+#endif

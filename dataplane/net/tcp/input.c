@@ -1,0 +1,467 @@
+#include <errno.h>
+
+#include "common/check.h"
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/stack.h"
+
+enum {
+    CHALLENGE_INTERVAL_US = 500000,       /* for answers that carry no news, as Linux */
+    TS_RECENT_AGE_MAX_S = 24 * 24 * 3600, /* RFC 7323 §5.5 */
+    FIN_WAIT_2_US = 60000000,
+    NONSENSE_FLAGS = TCP_FIN | TCP_SYN | TCP_RST
+};
+
+static bool checksum_is_ok(const struct net_rx *rx)
+{
+    if ((rx->flags & PACKET_IN_L4_CHECKSUM_GOOD) != 0)
+        return true;
+    if ((rx->flags & PACKET_IN_L4_CHECKSUM_BAD) != 0)
+        return false;
+    uint32_t sum = checksum_pseudo_header(rx->source, rx->destination, rx->family, PROTOCOL_TCP) +
+                   (uint32_t)rx->payload.size + checksum_sum(rx->payload.ptr, rx->payload.size);
+    return checksum_fold(sum) == 0xffff;
+}
+
+/* Reads the header; false: dropped and counted. */
+static bool segment_parse(struct net_stack *s, const struct net_rx *rx,
+                          struct tcp_segment *ret_segment)
+{
+    const uint8_t *h = rx->payload.ptr;
+    struct tcp_segment *segment = ret_segment;
+
+    if (rx->payload.size < TCP_SIZE) {
+        NET_COUNT(s, tcp_rx_short);
+        return false;
+    }
+    size_t header_size = (size_t)(h[12] >> 4) * 4;
+    if (header_size < TCP_SIZE || header_size > rx->payload.size) {
+        NET_COUNT(s, tcp_rx_bad_header);
+        return false;
+    }
+    if (!checksum_is_ok(rx)) {
+        NET_COUNT(s, tcp_rx_checksum);
+        return false;
+    }
+    segment->flags = h[13] & 0x3f;
+    /* None, or more than one of SYN, FIN and RST: no implementation sends that. */
+    unsigned kinds = segment->flags & NONSENSE_FLAGS;
+    if ((segment->flags & (NONSENSE_FLAGS | TCP_ACK)) == 0 || (kinds & (kinds - 1)) != 0) {
+        NET_COUNT(s, tcp_rx_bad_flags);
+        return false;
+    }
+    if (tcp_options_parse(bytes_of(h + TCP_SIZE, header_size - TCP_SIZE), &segment->options) < 0) {
+        NET_COUNT(s, tcp_rx_bad_options);
+        return false;
+    }
+    segment->seq = load_be32(h + 4);
+    segment->ack = load_be32(h + 8);
+    segment->raw_window = load_be16(h + 14);
+    segment->window = segment->raw_window;
+    segment->payload = bytes_from(rx->payload, header_size);
+    segment->end = segment->seq + (uint32_t)segment->payload.size +
+                   ((segment->flags & TCP_SYN) != 0) + ((segment->flags & TCP_FIN) != 0);
+    return true;
+}
+
+/* --- becoming established --- */
+
+static void established(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    c->snd_wnd = segment->window;
+    c->snd_wnd_max = segment->window;
+    c->snd_wl1 = segment->seq;
+    c->snd_wl2 = segment->ack;
+    c->snd_una = segment->ack;
+    c->delivered = c->rcv_nxt;
+    if (c->retries == 0)
+        tcp_timer_sample(c, (uint32_t)(s->now_us - c->last_sent_us));
+    else if (c->retries > 1) /* RFC 5681 §3.1 says after one; Linux forgives the first */
+        c->congestion.cwnd_bytes = c->mss;
+    c->retries = 0;
+    c->soft_error = 0;
+    c->last_sent_us = s->now_us;
+    tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
+    tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE,
+                  s->now_us + (uint64_t)s->config.keepalive_idle_ms * 1000);
+    c->state = (c->flags & CONN_FIN_QUEUED) != 0 ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED;
+    if ((c->flags & CONN_IS_HALF_OPEN) != 0) {
+        c->flags &= ~(uint32_t)CONN_IS_HALF_OPEN;
+        s->tcp.half_open--;
+    }
+    neighbour_confirm(s, c->neighbour);
+    NET_COUNT(s, tcp_established);
+    tcp_want_output(s, c);
+}
+
+/* Tells the user. False: refused or already over. */
+static bool establish_tell(struct net_stack *s, struct tcp_conn *c)
+{
+    struct stream *stream = &c->stream;
+
+    if ((c->flags & CONN_IS_PASSIVE) == 0) {
+        if (stream->events->sendable != NULL)
+            stream->events->sendable(stream, s->now_us);
+        return c->state != TCP_CLOSED;
+    }
+    const struct tcp_listener *l = &s->tcp.listeners[c->listener];
+    if (l->events->accept(l->user, stream, s->now_us) < 0) {
+        NET_COUNT(s, tcp_accepts_refused);
+        if (c->state != TCP_CLOSED)
+            tcp_conn_reset(s, c, -ECONNABORTED);
+        return false;
+    }
+    CHECK(stream->events != NULL && stream->events->data != NULL && stream->events->closed != NULL);
+    c->flags |= CONN_IS_USERS;
+    return c->state != TCP_CLOSED;
+}
+
+static void syn_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    c->irs = segment->seq;
+    c->rcv_nxt = segment->seq + 1;
+    c->delivered = c->rcv_nxt;
+    c->last_ack = c->rcv_nxt;
+    uint32_t window = s->config.receive_window_bytes;
+    /* An active opener has offered this much in its SYN. */
+    c->rcv_edge = c->rcv_nxt;
+    if (c->state == TCP_SYN_SENT)
+        c->rcv_edge += window < UINT16_MAX ? window : UINT16_MAX;
+    tcp_conn_take_options(s, c, &segment->options);
+}
+
+/* RFC 9293 §3.10.7.3. */
+static void syn_sent_input(struct net_stack *s, struct tcp_conn *c, const struct net_rx *rx,
+                           const struct tcp_segment *segment)
+{
+    bool has_ack = (segment->flags & TCP_ACK) != 0;
+    bool is_ack_ok = has_ack && segment->ack == c->snd_nxt;
+
+    if (has_ack && !is_ack_ok) {
+        NET_COUNT(s, tcp_rx_bad_ack);
+        tcp_send_reset(s, rx, segment);
+        return;
+    }
+    if ((segment->flags & TCP_RST) != 0) {
+        if (is_ack_ok)
+            tcp_conn_close(s, c, -ECONNREFUSED);
+        else
+            NET_COUNT(s, tcp_rx_bad_reset);
+        return;
+    }
+    if ((segment->flags & TCP_SYN) == 0) {
+        NET_COUNT(s, tcp_rx_bad_flags);
+        return;
+    }
+    syn_take(s, c, segment);
+    if (!is_ack_ok) { /* simultaneous open */
+        c->state = TCP_SYN_RECEIVED;
+        tcp_send_syn(s, c);
+        return;
+    }
+    established(s, c, segment);
+    c->flags |= CONN_ACK_NOW;
+    (void)establish_tell(s, c); /* its answer may carry the ACK; what it carries is ignored */
+}
+
+static void listen_input(struct net_stack *s, const struct net_rx *rx,
+                         const struct tcp_segment *segment, const struct endpoint *local,
+                         const struct endpoint *peer, uint32_t iss_after)
+{
+    uint32_t listener = 0;
+
+    while (
+        listener < s->tcp.listener_count &&
+        !endpoint_takes(&s->tcp.listeners[listener].local, local->family, local->addr, local->port))
+        listener++;
+    if (listener == s->tcp.listener_count || (segment->flags & (TCP_ACK | TCP_RST)) != 0 ||
+        (segment->flags & TCP_SYN) == 0) {
+        NET_COUNT(s, tcp_rx_no_connection);
+        tcp_send_reset(s, rx, segment);
+        return;
+    }
+    if (peer->port == 0) {
+        NET_COUNT(s, tcp_rx_bad_header);
+        return;
+    }
+    if (s->tcp.half_open >= s->config.backlog_max) {
+        NET_COUNT(s, tcp_backlog_full);
+        return;
+    }
+    struct tcp_conn *c = tcp_conn_new(s, local, peer, TCP_SYN_RECEIVED);
+    if (c == NULL)
+        return;
+    /* Behind what the previous connection of these endpoints used (RFC 6191 §2). */
+    if (iss_after != 0 && !seq_is_after(c->iss, iss_after)) {
+        c->iss = iss_after + UINT16_MAX;
+        c->snd_una = c->iss;
+        c->snd_nxt = c->iss + 1;
+        c->snd_end = c->snd_nxt;
+        c->recover = c->iss;
+    }
+    c->listener = (uint8_t)listener;
+    c->flags |= CONN_IS_PASSIVE | CONN_IS_HALF_OPEN;
+    s->tcp.half_open++;
+    syn_take(s, c, segment);
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    tcp_send_syn(s, c);
+}
+
+/* --- synchronized states, RFC 9293 §3.10.7.4 --- */
+
+/* An answer to a segment that is not acceptable. One that carries data always gets it, others
+ * seldom: two confused ends must not answer each other for ever. */
+static void reject(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    if ((segment->flags & TCP_RST) != 0)
+        return;
+    if (segment->payload.size == 0 || (segment->flags & TCP_SYN) != 0) {
+        if (c->challenged_us != 0 && s->now_us - c->challenged_us < CHALLENGE_INTERVAL_US) {
+            NET_COUNT(s, tcp_challenges_limited);
+            return;
+        }
+        c->challenged_us = s->now_us;
+    }
+    tcp_send_ack(s, c);
+}
+
+/* Protection against wrapped sequence numbers, RFC 7323 §5. */
+static bool paws_is_ok(const struct net_stack *s, const struct tcp_conn *c,
+                       const struct tcp_segment *segment)
+{
+    if ((c->flags & CONN_HAS_TIMESTAMPS) == 0 || !segment->options.has_timestamps)
+        return true;
+    if (!seq_is_before(segment->options.ts_value, c->ts_recent))
+        return true;
+    return s->now_us - c->ts_recent_us > (uint64_t)TS_RECENT_AGE_MAX_S * 1000000;
+}
+
+static bool sequence_is_ok(const struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    uint32_t window = c->rcv_edge - c->rcv_nxt;
+    uint32_t last = segment->end - 1;
+
+    if (segment->end == segment->seq)
+        return segment->seq - c->rcv_nxt < window || segment->seq == c->rcv_nxt;
+    return window > 0 && (segment->seq - c->rcv_nxt < window || last - c->rcv_nxt < window);
+}
+
+/* A segment for a closed window is taken for its acknowledgement alone. */
+static void closed_window_strip(struct net_stack *s, struct tcp_conn *c,
+                                struct tcp_segment *segment)
+{
+    if (c->rcv_edge != c->rcv_nxt || segment->seq != c->rcv_nxt || segment->end == segment->seq)
+        return;
+    NET_COUNT(s, tcp_rx_beyond_window);
+    segment->payload = (struct bytes){0};
+    segment->flags &= (uint8_t)~TCP_FIN;
+    if ((segment->flags & TCP_SYN) == 0)
+        segment->end = segment->seq;
+    tcp_send_ack(s, c);
+}
+
+static void reset_input(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    if (segment->seq != c->rcv_nxt) { /* RFC 5961 §3.2 */
+        NET_COUNT(s, tcp_rx_bad_reset);
+        tcp_challenge(s, c);
+        return;
+    }
+    /* Everything was exchanged, and waits for a paused user: nothing left to reset (RFC 1337). */
+    if ((c->flags & CONN_FIN_RECEIVED) != 0 && tcp_fin_is_acked(c))
+        return;
+    NET_COUNT(s, tcp_resets_received);
+    bool is_refused = c->state == TCP_SYN_RECEIVED && (c->flags & CONN_IS_PASSIVE) == 0;
+    tcp_conn_close(s, c, is_refused ? -ECONNREFUSED : -ECONNRESET);
+}
+
+/* Whether the acknowledgement is one that we can have caused (RFC 5961 §5.2). */
+static bool ack_is_ok(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
+{
+    if (seq_is_after(segment->ack, c->snd_nxt) ||
+        seq_is_before(segment->ack, c->snd_una - c->snd_wnd_max)) {
+        NET_COUNT(s, tcp_rx_bad_ack);
+        tcp_challenge(s, c);
+        return false;
+    }
+    return true;
+}
+
+/* Moves the state on when our FIN is acknowledged. */
+static void fin_acked(struct net_stack *s, struct tcp_conn *c)
+{
+    if (!tcp_fin_is_acked(c))
+        return;
+    switch (c->state) {
+    case TCP_FIN_WAIT_1:
+        c->state = TCP_FIN_WAIT_2;
+        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + FIN_WAIT_2_US);
+        break;
+    case TCP_CLOSING:
+    case TCP_LAST_ACK:
+        tcp_conn_finish(s, c);
+        break;
+    default:
+        break;
+    }
+}
+
+static void timestamp_take(struct net_stack *s, struct tcp_conn *c,
+                           const struct tcp_segment *segment)
+{
+    /* RFC 7323 §4.3 (2): of the segment that the next ACK will be for. */
+    if ((c->flags & CONN_HAS_TIMESTAMPS) == 0 || !segment->options.has_timestamps ||
+        seq_is_after(segment->seq, c->last_ack) ||
+        seq_is_before(segment->options.ts_value, c->ts_recent))
+        return;
+    c->ts_recent = segment->options.ts_value;
+    c->ts_recent_us = s->now_us;
+}
+
+/* The checks before the acknowledgement; false: the segment is done with. */
+static bool synchronized_accepts(struct net_stack *s, struct tcp_conn *c,
+                                 struct tcp_segment *segment)
+{
+    if (!paws_is_ok(s, c, segment) && (segment->flags & TCP_RST) == 0) {
+        NET_COUNT(s, tcp_rx_paws);
+        reject(s, c, segment);
+        return false;
+    }
+    closed_window_strip(s, c, segment);
+    if (!sequence_is_ok(c, segment)) {
+        NET_COUNT(s, tcp_rx_out_of_window);
+        if (segment->payload.size > 0 && seq_is_before(segment->seq, c->rcv_nxt))
+            c->duplicate = (struct tcp_sack_block){.start = segment->seq,
+                                                   .end = seq_min(segment->end, c->rcv_nxt)};
+        reject(s, c, segment);
+        return false;
+    }
+    if ((segment->flags & TCP_RST) != 0) {
+        reset_input(s, c, segment);
+        return false;
+    }
+    if ((segment->flags & TCP_SYN) != 0) { /* RFC 5961 §4.2 */
+        NET_COUNT(s, tcp_rx_bad_flags);
+        tcp_challenge(s, c);
+        return false;
+    }
+    if ((segment->flags & TCP_ACK) == 0) {
+        NET_COUNT(s, tcp_rx_bad_flags);
+        return false;
+    }
+    return true;
+}
+
+/* A SYN in SYN_RECEIVED. True: go on with the rest of the segment. */
+static bool syn_received_syn(struct net_stack *s, struct tcp_conn *c, struct tcp_segment *segment)
+{
+    if ((segment->flags & TCP_SYN) == 0 || segment->seq != c->irs)
+        return true;
+    if ((segment->flags & TCP_ACK) == 0) { /* again: ours was lost */
+        tcp_send_syn(s, c);
+        return false;
+    }
+    /* The other half of a simultaneous open. */
+    segment->flags &= (uint8_t)~TCP_SYN;
+    segment->seq++;
+    return true;
+}
+
+static void conn_input(struct net_stack *s, struct tcp_conn *c, const struct net_rx *rx,
+                       struct tcp_segment *segment)
+{
+    if (c->state == TCP_SYN_SENT) {
+        syn_sent_input(s, c, rx, segment);
+        return;
+    }
+    if (c->state == TCP_SYN_RECEIVED && !syn_received_syn(s, c, segment))
+        return;
+    if ((segment->flags & TCP_SYN) == 0)
+        segment->window = (uint32_t)segment->raw_window << c->snd_shift;
+    if (!synchronized_accepts(s, c, segment))
+        return;
+
+    if (c->state == TCP_SYN_RECEIVED) {
+        if (segment->ack != c->snd_nxt) {
+            NET_COUNT(s, tcp_rx_bad_ack);
+            tcp_send_reset(s, rx, segment);
+            return;
+        }
+        established(s, c, segment);
+        if (!establish_tell(s, c))
+            return;
+    } else if (!ack_is_ok(s, c, segment)) {
+        return;
+    }
+    c->received_us = s->now_us;
+    c->probes = 0;
+    timestamp_take(s, c, segment);
+    tcp_ack(s, c, segment);
+    if (c->state != TCP_CLOSED)
+        fin_acked(s, c);
+    if (c->state != TCP_CLOSED)
+        tcp_receive(s, c, segment);
+}
+
+void tcp_input(struct net_stack *s, const struct net_rx *rx)
+{
+    struct tcp_segment segment;
+    uint32_t iss_after = 0;
+
+    NET_COUNT(s, tcp_segments_received);
+    if (rx->is_multicast) {
+        NET_COUNT(s, tcp_rx_multicast);
+        return;
+    }
+    if (!segment_parse(s, rx, &segment))
+        return;
+
+    struct endpoint local =
+        endpoint_of(rx->family, rx->destination, load_be16(rx->payload.ptr + 2));
+    struct endpoint peer = endpoint_of(rx->family, rx->source, load_be16(rx->payload.ptr));
+    uint32_t hash = flow_hash(&s->flow_key, &local, &peer);
+    struct tcp_conn *c = tcp_conn_find(s, &local, &peer, hash);
+    if (c != NULL) {
+        conn_input(s, c, rx, &segment);
+        return;
+    }
+    uint32_t waiting = tcp_time_wait_find(s, &local, &peer, hash);
+    if (waiting != POOL_NONE && !tcp_time_wait_input(s, waiting, rx, &segment, &iss_after))
+        return;
+    listen_input(s, rx, &segment, &local, &peer, iss_after);
+}
+
+void tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+                    uint32_t seq, enum net_error_kind kind, uint16_t mtu)
+{
+    struct tcp_conn *c = tcp_conn_find(s, local, peer, flow_hash(&s->flow_key, local, peer));
+    uint16_t mtu_min = peer->family == 4 ? IPV4_MTU_MIN : IPV6_MTU_MIN;
+
+    /* About something that is in flight now, or a forgery (RFC 5927 §4). */
+    if (c == NULL || seq_is_before(seq, c->snd_una) || !seq_is_before(seq, c->snd_nxt)) {
+        NET_COUNT(s, net_icmp_ignored);
+        return;
+    }
+    if (kind == NET_ERROR_UNREACHABLE) {
+        NET_COUNT(s, net_icmp_unreachables);
+        c->soft_error = -EHOSTUNREACH; /* RFC 1122 §4.2.3.9: a hint, should it time out */
+        return;
+    }
+    if (mtu < mtu_min) /* also 0, from routers older than RFC 1191 */
+        mtu = mtu_min;
+    if (mtu >= c->path_mtu) {
+        NET_COUNT(s, net_icmp_ignored);
+        return;
+    }
+    NET_COUNT(s, net_path_mtu_reductions);
+    c->path_mtu = mtu;
+    tcp_conn_set_mss(s, c);
+    if (c->state < TCP_ESTABLISHED)
+        return;
+    /* Not congestion: everything goes again in smaller packets, at the same rate. */
+    ranges_mark_all_lost(&c->ranges, &s->tcp.ranges);
+    c->dupack_bytes = 0;
+    c->recover = c->snd_nxt;
+    c->flags |= CONN_IN_LOSS;
+    c->flags &= ~(uint32_t)CONN_IN_RECOVERY;
+    tcp_want_output(s, c);
+}

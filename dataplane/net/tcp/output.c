@@ -1,0 +1,429 @@
+#include <errno.h>
+
+#include "common/check.h"
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/stack.h"
+
+enum {
+    BURST_MAX = 64, /* packets of one connection before another has its turn */
+    ROUTE_RETRY_US = 100000,
+    HEADER_FLAGS_AT = 13
+};
+
+void tcp_want_output(struct net_stack *s, struct tcp_conn *c)
+{
+    if (!list_is_linked(&c->link) && c->state != TCP_CLOSED)
+        list_push_back(&s->tcp.output, &c->link);
+}
+
+/* Fills the template and its constant sums for the neighbour's present address. */
+static void template_build(struct net_stack *s, struct tcp_conn *c, const struct neighbour *n)
+{
+    struct net_packet packet;
+    const struct stream *stream = &c->stream;
+    bool is_v4 = stream->peer.family == 4;
+    size_t at = packet_write_ip(s, &packet, stream->peer.family, stream->local.addr,
+                                stream->peer.addr, PROTOCOL_TCP, HOP_LIMIT_DEFAULT, 0);
+    uint8_t *h = packet.header + at;
+    uint8_t *ip = packet.header + s->l2_size;
+
+    memcpy(packet.header, n->mac, 6);
+    memset(h, 0, TCP_SIZE);
+    store_be16(h, stream->local.port);
+    store_be16(h + 2, stream->peer.port);
+    c->template_size = (uint8_t)(at + TCP_SIZE);
+    if ((c->flags & CONN_HAS_TIMESTAMPS) != 0) {
+        tcp_options_write_timestamps(0, 0, h + TCP_SIZE);
+        c->template_size = (uint8_t)(c->template_size + TCP_TIMESTAMPS_SIZE);
+    }
+    if (is_v4) {
+        store_be16(ip + 2, 0);
+        store_be16(ip + 10, 0);
+        c->ip_sum = checksum_sum(ip, IPV4_SIZE);
+    }
+    c->const_sum = checksum_pseudo_header(stream->local.addr, stream->peer.addr,
+                                          stream->peer.family, PROTOCOL_TCP);
+    static_assert(ETHERNET_SIZE + VLAN_TAG_SIZE + IPV6_SIZE + TCP_SIZE + TCP_TIMESTAMPS_SIZE <=
+                      TCP_TEMPLATE_MAX,
+                  "the largest header fits");
+    memcpy(c->template, packet.header, c->template_size);
+    c->neighbour_generation = n->generation;
+}
+
+/* Makes sure that the template leads to the peer; false: its neighbour is not known yet. */
+static bool conn_is_routed(struct net_stack *s, struct tcp_conn *c)
+{
+    const struct neighbour *n = &s->neighbours.entries[c->neighbour];
+
+    if (n->generation == c->neighbour_generation && s->now_us < n->valid_until_us)
+        return true;
+    if (neighbour_route(s, c->stream.peer.family, c->stream.peer.addr, &c->neighbour) < 0)
+        return false;
+    n = &s->neighbours.entries[c->neighbour];
+    if (!neighbour_is_usable(s, c->neighbour))
+        return false;
+    if (n->generation != c->neighbour_generation)
+        template_build(s, c, n);
+    return true;
+}
+
+/* A packet of one connection on its way out. */
+struct tcp_packet {
+    uint32_t seq;
+    uint8_t flags;
+    uint8_t option_size;   /* behind the template */
+    uint16_t segment_size; /* not 0: larger than one wire packet */
+    uint32_t payload_size;
+    unsigned extent_count;
+    struct extent extents[EXTENTS_PER_PACKET_MAX];
+};
+
+static void write_ip_length(struct tcp_conn *c, uint8_t *ip, size_t l3_payload_size)
+{
+    if (c->stream.peer.family == 4) {
+        uint16_t total = (uint16_t)(IPV4_SIZE + l3_payload_size);
+        store_be16(ip + 2, total);
+        store_be16(ip + 10, checksum_finish((uint32_t)c->ip_sum + total));
+    } else {
+        store_be16(ip + 4, (uint16_t)l3_payload_size);
+    }
+}
+
+static void write_checksum(struct net_stack *s, struct tcp_conn *c, uint8_t *tcp, size_t size,
+                           const struct tcp_packet *p, struct packet_out *out)
+{
+    uint32_t length = (uint32_t)size + p->payload_size;
+
+    if (p->segment_size != 0) {
+        /* The card puts each segment's length in itself. */
+        store_be16(tcp + 16, checksum_fold(c->const_sum));
+        out->offloads = PORT_OFFLOAD_TSO | PORT_OFFLOAD_TCP_CHECKSUM |
+                        (out->is_ipv6 ? 0u : (uint32_t)PORT_OFFLOAD_IP_CHECKSUM);
+        out->segment_size = p->segment_size;
+        return;
+    }
+    if ((s->info->offloads & PORT_OFFLOAD_TCP_CHECKSUM) != 0) {
+        store_be16(tcp + 16, checksum_fold(c->const_sum + length));
+        out->offloads = PORT_OFFLOAD_TCP_CHECKSUM;
+        return;
+    }
+    uint32_t sum = c->const_sum + length + checksum_sum(tcp, size) +
+                   checksum_extents(p->extents, p->extent_count);
+    store_be16(tcp + 16, checksum_finish(sum));
+}
+
+/* Everything that we know goes out with each segment, so nothing is left to acknowledge. */
+static void conn_acknowledged(struct tcp_conn *c)
+{
+    c->flags &= ~(uint32_t)CONN_ACK_NOW;
+    c->unacked_bytes = 0;
+    c->last_ack = c->rcv_nxt;
+    tcp_timer_clear(c, TCP_TIMER_DELAYED_ACK);
+}
+
+/* Writes the header at what tx_begin() returned, and commits. 0 or -errno of the port. */
+static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp_packet *p,
+                       const uint8_t *options)
+{
+    uint8_t *header = s->driver->tx_begin(s->queue, p->payload_size == 0);
+
+    if (header == NULL) {
+        NET_COUNT(s, net_tx_no_packet);
+        return -ENOBUFS;
+    }
+    bool is_v6 = c->stream.peer.family != 4;
+    struct packet_out out = {
+        .extents = p->extents,
+        .extent_count = (uint16_t)p->extent_count,
+        .header_size = (uint16_t)(c->template_size + p->option_size),
+        .l2_size = s->l2_size,
+        .l3_size = is_v6 ? IPV6_SIZE : IPV4_SIZE,
+        .is_ipv6 = is_v6,
+    };
+    uint8_t *tcp = header + out.l2_size + out.l3_size;
+    out.l4_size = (uint8_t)(out.header_size - out.l2_size - out.l3_size);
+    memcpy(header, c->template, c->template_size);
+    if (p->option_size > 0)
+        memcpy(header + c->template_size, options, p->option_size);
+    store_be32(tcp + 4, p->seq);
+    store_be32(tcp + 8, c->rcv_nxt);
+    tcp[12] = (uint8_t)(out.l4_size / 4 << 4);
+    tcp[HEADER_FLAGS_AT] = p->flags;
+    store_be16(tcp + 14, tcp_receive_window(s, c));
+    if ((c->flags & CONN_HAS_TIMESTAMPS) != 0) {
+        store_be32(tcp + TCP_SIZE + 4, tcp_timestamp(s->now_us, c->ts_offset));
+        store_be32(tcp + TCP_SIZE + 8, c->ts_recent);
+    }
+    write_ip_length(c, header + out.l2_size, out.l4_size + p->payload_size);
+    write_checksum(s, c, tcp, out.l4_size, p, &out);
+    int error = s->driver->tx_commit(s->queue, &out);
+    if (error == -ENOBUFS)
+        return error;
+    /* What the port refused as too long counts as lost on the way. */
+    NET_COUNT(s, tcp_segments_sent);
+    conn_acknowledged(c);
+    c->last_sent_us = s->now_us;
+    return 0;
+}
+
+/* Sends at most 'size' bytes from 'seq', and the FIN when they reach it. Returns how many
+ * sequence numbers went out; 0: the port has no room. */
+static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size)
+{
+    struct tcp_packet p;
+    uint32_t data = c->snd_end - seq;
+    bool is_fin_due = (c->flags & CONN_FIN_QUEUED) != 0;
+
+    if (data > size)
+        data = size;
+    p.seq = seq;
+    p.flags = TCP_ACK;
+    p.option_size = 0;
+    p.extent_count = 0;
+    p.payload_size = 0;
+    if (data > 0)
+        p.extent_count = send_queue_gather(&c->queue, &s->tcp.chunks, seq, data, p.extents,
+                                           s->extents_max, &p.payload_size);
+    p.segment_size = p.payload_size > c->mss ? c->mss : 0;
+    uint32_t end = seq + p.payload_size;
+    uint32_t fin = 0;
+    if (end == c->snd_end) {
+        if (p.payload_size > 0)
+            p.flags |= TCP_PSH;
+        if (is_fin_due && size > p.payload_size) {
+            p.flags |= TCP_FIN;
+            fin = 1;
+        }
+    }
+    if (packet_emit(s, c, &p, NULL) < 0)
+        return 0;
+    counter_add(&s->counters->tcp_bytes_sent, p.payload_size);
+    return p.payload_size + fin;
+}
+
+void tcp_send_ack(struct net_stack *s, struct tcp_conn *c)
+{
+    struct tcp_packet p = {.seq = c->snd_nxt, .flags = TCP_ACK};
+    uint8_t options[TCP_OPTIONS_MAX];
+    struct tcp_sack_block blocks[TCP_SACK_BLOCKS_MAX];
+    unsigned count = 0;
+
+    if (c->state < TCP_ESTABLISHED || !conn_is_routed(s, c))
+        return;
+    if ((c->flags & CONN_HAS_SACK) != 0) {
+        if (c->duplicate.start != c->duplicate.end)
+            blocks[count++] = c->duplicate;
+        c->duplicate = (struct tcp_sack_block){0};
+        count += reassembly_blocks(&c->reassembly, &s->tcp.buffers, c->rcv_nxt, c->recent_seq,
+                                   blocks + count, TCP_SACK_BLOCKS_MAX - count);
+        size_t used = (c->flags & CONN_HAS_TIMESTAMPS) != 0 ? TCP_TIMESTAMPS_SIZE : 0;
+        p.option_size =
+            (uint8_t)tcp_options_write_sack(blocks, count, TCP_OPTIONS_MAX - used, options);
+    }
+    if (packet_emit(s, c, &p, options) < 0) {
+        c->flags |= CONN_ACK_NOW;
+        tcp_want_output(s, c);
+    }
+}
+
+void tcp_send_probe(struct net_stack *s, struct tcp_conn *c)
+{
+    struct tcp_packet p = {.seq = c->snd_una - 1, .flags = TCP_ACK};
+
+    if (conn_is_routed(s, c))
+        (void)packet_emit(s, c, &p, NULL);
+}
+
+void tcp_challenge(struct net_stack *s, struct tcp_conn *c)
+{
+    if (!rate_take(&s->challenge_rate, s->now_us)) {
+        NET_COUNT(s, tcp_challenges_limited);
+        return;
+    }
+    NET_COUNT(s, tcp_challenges);
+    tcp_send_ack(s, c);
+}
+
+enum output_result {
+    OUTPUT_DONE,   /* nothing more that may go now */
+    OUTPUT_MORE,   /* the budget is spent */
+    OUTPUT_BLOCKED /* the port is out of packets */
+};
+
+static uint32_t cwnd_room(const struct tcp_conn *c)
+{
+    uint32_t in_flight = tcp_in_flight(c);
+
+    return c->congestion.cwnd_bytes > in_flight ? c->congestion.cwnd_bytes - in_flight : 0;
+}
+
+/* Sends again what is lost, oldest first. */
+static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+{
+    uint32_t index;
+
+    while ((index = ranges_next_lost(&c->ranges, &s->tcp.ranges)) != POOL_NONE) {
+        struct tcp_range *range = range_at(&s->tcp.ranges, index);
+        uint32_t size = range->size < c->mss ? range->size : c->mss;
+
+        if (*budget == 0)
+            return OUTPUT_MORE;
+        if (cwnd_room(c) < size)
+            return OUTPUT_DONE;
+        if (!ranges_split(&c->ranges, &s->tcp.ranges, index, size))
+            return OUTPUT_DONE; /* the timer tries again when ranges have come back */
+        uint32_t sent = data_emit(s, c, range->seq, size);
+        if (sent == 0)
+            return OUTPUT_BLOCKED;
+        /* Fewer when the extents were many. */
+        if (!ranges_split(&c->ranges, &s->tcp.ranges, index, sent))
+            return OUTPUT_DONE;
+        range_resent(&c->ranges, range, s->now_us);
+        --*budget;
+        NET_COUNT(s, tcp_retransmits);
+        c->prr_sent_bytes += sent;
+        if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
+            tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    }
+    return OUTPUT_DONE;
+}
+
+/* How many new bytes may go in one packet now (a FIN counts one); 0: none. */
+static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
+{
+    uint32_t limit = c->mss;
+    bool is_fin_due = (c->flags & (CONN_FIN_QUEUED | CONN_FIN_SENT)) == CONN_FIN_QUEUED;
+    uint32_t unsent = seq_is_before(c->snd_nxt, c->snd_end) ? c->snd_end - c->snd_nxt : 0;
+    uint32_t wanted = unsent + (is_fin_due ? 1 : 0);
+    uint32_t used = c->snd_nxt - c->snd_una;
+    uint32_t window = c->snd_wnd > used ? c->snd_wnd - used : 0;
+    uint32_t room = cwnd_room(c);
+
+    if (wanted == 0)
+        return 0;
+    if (s->info->tso_bytes_max > c->mss)
+        limit = s->info->tso_bytes_max / c->mss * c->mss;
+    uint32_t size = wanted < limit ? wanted : limit;
+    if (size > window)
+        size = window;
+    if (size > room) {
+        c->flags |= CONN_CWND_LIMITED;
+        size = room / c->mss * c->mss; /* whole segments */
+    }
+    /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): a full segment, all there is, or
+     * half of the largest window seen. */
+    if (size < c->mss && size < wanted && size < c->snd_wnd_max / 2 &&
+        (c->flags & CONN_SEND_ANYWAY) == 0)
+        return 0;
+    return size;
+}
+
+static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+{
+    uint32_t size;
+
+    while ((size = output_allowance(s, c)) > 0) {
+        if (*budget == 0)
+            return OUTPUT_MORE;
+        if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
+            NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
+            return OUTPUT_DONE;
+        }
+        uint32_t sent = data_emit(s, c, c->snd_nxt, size);
+        if (sent == 0)
+            return OUTPUT_BLOCKED;
+        ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us);
+        c->snd_nxt += sent;
+        if (c->snd_nxt == c->snd_end + 1)
+            c->flags |= CONN_FIN_SENT;
+        c->flags &= ~(uint32_t)CONN_SEND_ANYWAY;
+        c->prr_sent_bytes += sent;
+        --*budget;
+        if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
+            tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    }
+    return OUTPUT_DONE;
+}
+
+/* Back from idle, the path may have changed: halve for each timeout that passed, not below the
+ * initial window (RFC 2861, as Linux; RFC 5681 §4.1 would fall to it at once). */
+static void restart_after_idle(struct net_stack *s, struct tcp_conn *c)
+{
+    uint64_t idle_us = s->now_us - c->last_sent_us;
+    uint32_t initial = tcp_initial_window(c->mss);
+    uint32_t cwnd = c->congestion.cwnd_bytes;
+
+    if (c->snd_una != c->snd_nxt || idle_us < c->rto_us || cwnd <= initial)
+        return;
+    uint32_t keep = cwnd / 4 * 3;
+    if (c->congestion.ssthresh_bytes < keep)
+        c->congestion.ssthresh_bytes = keep;
+    for (; idle_us >= c->rto_us && cwnd > initial; idle_us -= c->rto_us)
+        cwnd /= 2;
+    c->congestion.cwnd_bytes = cwnd > initial ? cwnd : initial;
+    s->tcp.congestion->restarted(&c->congestion, s->now_us);
+}
+
+static bool has_unsent(const struct tcp_conn *c)
+{
+    bool is_fin_due = (c->flags & (CONN_FIN_QUEUED | CONN_FIN_SENT)) == CONN_FIN_QUEUED;
+
+    return is_fin_due || seq_is_before(c->snd_nxt, c->snd_end);
+}
+
+static enum output_result conn_output(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+{
+    enum output_result result = OUTPUT_DONE;
+    bool may_send =
+        c->state >= TCP_ESTABLISHED && c->state != TCP_TIME_WAIT && c->state != TCP_FIN_WAIT_2;
+
+    if (c->state < TCP_ESTABLISHED)
+        return OUTPUT_DONE;
+    if (may_send && (has_unsent(c) || c->ranges.lost_bytes > 0)) {
+        if (!conn_is_routed(s, c)) {
+            if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
+                tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + ROUTE_RETRY_US);
+            return OUTPUT_DONE;
+        }
+        restart_after_idle(s, c);
+        c->flags &= ~(uint32_t)CONN_CWND_LIMITED; /* set again where it holds us back */
+        result = output_lost(s, c, budget);
+        if (result == OUTPUT_DONE)
+            result = output_new(s, c, budget);
+        /* Nothing in flight that an ACK would come for, yet something to send: the window is
+         * closed, or too small. Probe it (RFC 9293 §3.8.6.1). */
+        if (result == OUTPUT_DONE && has_unsent(c) && c->snd_una == c->snd_nxt &&
+            c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
+            tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    }
+    if ((c->flags & CONN_ACK_NOW) != 0 && result != OUTPUT_BLOCKED)
+        tcp_send_ack(s, c);
+    return result;
+}
+
+unsigned tcp_output_all(struct net_stack *s, unsigned budget)
+{
+    struct list due;
+    unsigned sent = 0;
+
+    list_init(&due);
+    list_splice(&due, &s->tcp.output);
+    while (sent < budget) {
+        struct list *node = list_pop_front(&due);
+        if (node == NULL)
+            return sent;
+        struct tcp_conn *c = CONTAINER_OF(node, struct tcp_conn, link);
+        unsigned turn = budget - sent < BURST_MAX ? budget - sent : BURST_MAX;
+        unsigned left = turn;
+        enum output_result result = conn_output(s, c, &left);
+        sent += turn - left;
+        if (result != OUTPUT_DONE)
+            tcp_want_output(s, c);
+        if (result == OUTPUT_BLOCKED)
+            break;
+    }
+    /* Who had no turn comes first next time. */
+    list_splice(&due, &s->tcp.output);
+    list_splice(&s->tcp.output, &due);
+    return sent;
+}

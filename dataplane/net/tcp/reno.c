@@ -1,0 +1,50 @@
+#include "dataplane/net/tcp/congestion.h"
+
+enum { ACKED_IN_AVOIDANCE }; /* index into tcp_congestion.state */
+
+static void reno_init(struct tcp_congestion *c)
+{
+    c->state[ACKED_IN_AVOIDANCE] = 0;
+}
+
+static void reno_acked(struct tcp_congestion *c, const struct tcp_ack_sample *sample)
+{
+    if (c->cwnd_bytes < c->ssthresh_bytes) {
+        c->cwnd_bytes += sample->acked_bytes; /* RFC 5681 (2), without its limit for ACK splitting:
+                                                 bytes, not ACKs, are counted */
+        if (c->cwnd_bytes > c->ssthresh_bytes)
+            c->cwnd_bytes = c->ssthresh_bytes;
+        return;
+    }
+    uint64_t acked = c->state[ACKED_IN_AVOIDANCE] + sample->acked_bytes;
+    if (acked >= c->cwnd_bytes) {
+        acked -= c->cwnd_bytes;
+        c->cwnd_bytes += sample->mss;
+        if (acked > c->cwnd_bytes)
+            acked = c->cwnd_bytes;
+    }
+    c->state[ACKED_IN_AVOIDANCE] = acked;
+}
+
+static uint32_t reno_congested(struct tcp_congestion *c, uint32_t in_flight_bytes, uint32_t mss,
+                               uint64_t now_us)
+{
+    (void)now_us;
+    c->state[ACKED_IN_AVOIDANCE] = 0;
+    uint32_t half = in_flight_bytes / 2; /* RFC 5681 (4) */
+    return half > 2 * mss ? half : 2 * mss;
+}
+
+static void reno_restarted(struct tcp_congestion *c, uint64_t now_us)
+{
+    (void)c;
+    (void)now_us;
+}
+
+const struct tcp_congestion_ops tcp_reno = {
+    .name = "reno",
+    .init = reno_init,
+    .acked = reno_acked,
+    .congested = reno_congested,
+    .restarted = reno_restarted,
+};

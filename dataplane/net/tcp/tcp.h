@@ -1,0 +1,350 @@
+/* tcp.h - TCP (RFC 9293) as a part of the stack: connections, listeners, TIME_WAIT.
+ *
+ *   tcp_conn_new()            SYN_SENT, SYN_RECEIVED   in the flow table
+ *   established               …                        a passive one is offered to its listener
+ *   tcp_conn_close()          CLOSED   out of the flow table, nothing held, no timer;
+ *                                      in tcp.closed until the user has had its closed event
+ *   tcp_deliver_closed()      FREE     from poll() alone, so a connection's memory stays valid
+ *                                      throughout every event and every packet
+ *
+ * Internal to dataplane/net. */
+#ifndef DATAPLANE_NET_TCP_TCP_H
+#define DATAPLANE_NET_TCP_TCP_H
+
+#include <stdalign.h>
+
+#include "common/wheel.h"
+#include "dataplane/net/flow_table.h"
+#include "dataplane/net/pool.h"
+#include "dataplane/net/tcp/congestion.h"
+#include "dataplane/net/tcp/options.h"
+#include "dataplane/net/tcp/range.h"
+#include "dataplane/net/tcp/reassembly.h"
+#include "dataplane/net/tcp/send_queue.h"
+#include "dataplane/net/tcp/seq.h"
+#include "drivers/net/transport.h"
+
+struct net_rx;
+struct net_stack;
+
+enum { TCP_LISTENERS_MAX = 16, TCP_TEMPLATE_MAX = 96 };
+
+enum tcp_header_flags {
+    TCP_FIN = 1 << 0,
+    TCP_SYN = 1 << 1,
+    TCP_RST = 1 << 2,
+    TCP_PSH = 1 << 3,
+    TCP_ACK = 1 << 4,
+    TCP_URG = 1 << 5
+};
+
+enum tcp_state {
+    TCP_CLOSED,
+    TCP_SYN_SENT,
+    TCP_SYN_RECEIVED,
+    TCP_ESTABLISHED,
+    TCP_FIN_WAIT_1,
+    TCP_FIN_WAIT_2,
+    TCP_CLOSE_WAIT,
+    TCP_CLOSING,
+    TCP_LAST_ACK,
+    TCP_TIME_WAIT /* here only while a paused user has yet to take what arrived */
+};
+
+enum tcp_conn_flags {
+    CONN_HAS_TIMESTAMPS = 1 << 0,
+    CONN_HAS_SACK = 1 << 1,
+    CONN_IS_PASSIVE = 1 << 2,
+    CONN_IS_USERS = 1 << 3,   /* the user knows it: a closed event is due */
+    CONN_FIN_QUEUED = 1 << 4, /* shutdown: a FIN follows snd_end */
+    CONN_FIN_SENT = 1 << 5,
+    CONN_FIN_RECEIVED = 1 << 6, /* rcv_nxt is behind it */
+    CONN_EOF_TOLD = 1 << 7,
+    CONN_ACK_NOW = 1 << 8,
+    CONN_PAUSED = 1 << 9,
+    CONN_WAS_ABOVE_LOW = 1 << 10, /* queued_bytes was above low_water_bytes */
+    CONN_CWND_LIMITED = 1 << 11,  /* the window held us back since the last ACK */
+    CONN_SEND_ANYWAY = 1 << 12,   /* override silly-window avoidance once */
+    CONN_IN_RECOVERY = 1 << 13,
+    CONN_IN_LOSS = 1 << 14,   /* after a timeout, until 'recover' */
+    CONN_TELL_OPEN = 1 << 15, /* connect(): the first sendable event is due */
+    CONN_IS_HALF_OPEN = 1 << 16,
+    CONN_HAS_SCALE = 1 << 17,
+    CONN_FIN_KNOWN = 1 << 18 /* a FIN came, perhaps before data that it follows: see fin_seq */
+};
+
+enum tcp_timer_kind {
+    TCP_TIMER_RETRANSMIT, /* also SYN, zero-window probe, and a neighbour that does not answer */
+    TCP_TIMER_DELAYED_ACK,
+    TCP_TIMER_KEEPALIVE,
+    TCP_TIMER_LIFETIME, /* FIN_WAIT_2 without a FIN */
+    TCP_TIMER_KINDS
+};
+
+/* A connection. Lines are grouped by what touches them: the first at connect, close and for
+ * every event; the second and third for each packet sent or received; the rest for each ACK, or
+ * rarely. */
+struct tcp_conn {
+    struct stream stream;
+
+    /* For each packet, both ways. */
+    alignas(64) uint32_t snd_una;
+    uint32_t snd_nxt;
+    uint32_t snd_end; /* behind the last byte queued; a queued FIN has this number */
+    uint32_t snd_wnd; /* bytes, from snd_una */
+    uint32_t rcv_nxt;
+    uint32_t rcv_edge; /* first number that we did not say we take; never moves back */
+    uint32_t ts_recent;
+    uint32_t ts_offset; /* our timestamps are milliseconds plus this */
+    uint32_t flags;     /* enum tcp_conn_flags */
+    uint32_t neighbour;
+    uint32_t neighbour_generation; /* 0: the template has no destination */
+    uint32_t const_sum;            /* checksum of what is the same in every segment */
+    uint16_t mss;                  /* payload of one packet, options already taken off */
+    uint8_t state;                 /* enum tcp_state */
+    uint8_t snd_shift;
+    uint8_t rcv_shift;
+    uint8_t template_size;
+    uint16_t ip_sum; /* folded; of the IPv4 header without its total length */
+    uint64_t last_sent_us;
+
+    /* Ethernet, IP and TCP header with timestamps, ready but for what changes. */
+    alignas(64) uint8_t template[TCP_TEMPLATE_MAX];
+    struct send_queue queue;
+
+    /* For each ACK. */
+    struct tcp_ranges ranges;
+    struct tcp_congestion congestion;
+    uint64_t deadlines_us[TCP_TIMER_KINDS]; /* 0: off. The wheel's timer may fire before */
+    struct timer timer;
+    struct list link;         /* in tcp.output or tcp.closed */
+    struct list resumed_link; /* in tcp.resumed */
+    uint32_t srtt_us;         /* 0: no sample yet */
+    uint32_t rttvar_us;
+    uint32_t rto_us;
+    uint32_t recover; /* snd_nxt when recovery began */
+    uint32_t dupacks;
+    uint32_t dupack_bytes; /* without SACK: arrived somewhere behind snd_una, by their number */
+    uint32_t prr_delivered_bytes; /* RFC 6937 */
+    uint32_t prr_sent_bytes;
+    uint32_t recovery_flight_bytes;
+    uint32_t snd_wl1; /* RFC 9293 §3.10.7.4 */
+    uint32_t snd_wl2;
+    uint32_t snd_wnd_max; /* largest ever offered */
+
+    /* For each data segment received. */
+    struct reassembly reassembly;
+    uint32_t delivered; /* next number for the user: rcv_nxt, less what waits while paused */
+    uint32_t last_ack;  /* rcv_nxt as last sent (RFC 7323 §4.3) */
+    uint32_t fin_seq;
+    uint32_t recent_seq;             /* of the latest segment out of order */
+    struct tcp_sack_block duplicate; /* to report (RFC 2883); start == end: none */
+    uint32_t unacked_bytes;          /* received since our last ACK */
+    uint32_t rcv_mss;                /* largest segment seen */
+    uint8_t quick_acks;              /* at the start, every segment is acknowledged at once */
+
+    /* Rarely. */
+    uint8_t retries; /* timeouts in a row */
+    uint8_t probes;  /* keepalives unanswered */
+    uint8_t listener;
+    uint16_t path_mtu;
+    uint16_t peer_mss; /* as its SYN said */
+    uint32_t iss;
+    uint32_t irs;
+    uint32_t hash;
+    int error;      /* for the closed event */
+    int soft_error; /* what ICMP said, should the connection time out */
+    uint64_t received_us;
+    uint64_t ts_recent_us;
+    uint64_t challenged_us;
+};
+static_assert(sizeof(struct tcp_conn) <= 768, "an idle viewer's memory (DESIGN.md §6)");
+
+/* What is left of a connection that closed first, RFC 9293 §3.6.1. */
+struct tcp_time_wait {
+    struct list link; /* in tcp.time_waits, oldest first */
+    struct endpoint local;
+    struct endpoint peer;
+    uint64_t expires_us;
+    uint32_t hash;
+    uint32_t snd_nxt;
+    uint32_t rcv_nxt;
+    uint32_t ts_recent;
+    uint32_t ts_offset;
+    uint16_t window;
+    bool has_timestamps;
+};
+
+struct tcp_listener {
+    struct endpoint local;
+    const struct listen_events *events;
+    void *user;
+};
+
+struct tcp {
+    struct pool conns;
+    struct pool chunks;
+    struct pool ranges;
+    struct pool buffers;
+    struct pool time_wait_pool;
+    struct flow_table flows; /* values: conn index, or TIME_WAIT index with the top bit set */
+    struct list output;      /* connections with something to send */
+    struct list closed;      /* whose users wait for the closed event */
+    struct list resumed;     /* whose users take data again */
+    struct list time_waits;
+    struct timer time_wait_timer;
+    struct tcp_listener listeners[TCP_LISTENERS_MAX];
+    uint32_t listener_count;
+    uint32_t half_open;
+    uint8_t window_shift; /* ours */
+    const struct tcp_congestion_ops *congestion;
+};
+
+/* A received segment. */
+struct tcp_segment {
+    uint32_t seq;
+    uint32_t ack;
+    uint32_t end;    /* seq + everything that takes a sequence number */
+    uint32_t window; /* scaled */
+    uint16_t raw_window;
+    uint8_t flags;
+    struct bytes payload;
+    struct tcp_options options;
+};
+
+int tcp_init(struct net_stack *s);
+void tcp_fini(struct net_stack *s);
+
+/* --- conn.c --- */
+
+/* A connection in 'state', in the flow table, with a route. NULL: out of connections, or no
+ * route (counted). */
+struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
+                              const struct endpoint *peer, enum tcp_state state);
+
+/* Ends it: see the states above. Sends nothing. */
+void tcp_conn_close(struct net_stack *s, struct tcp_conn *c, int error);
+
+/* Resets the peer, and ends it. */
+void tcp_conn_reset(struct net_stack *s, struct tcp_conn *c, int error);
+
+/* Both directions have ended and ours is acknowledged: closes it as soon as its user has had
+ * everything, and leaves a tcp_time_wait in its place unless the peer closed first. */
+void tcp_conn_finish(struct net_stack *s, struct tcp_conn *c);
+
+/* The connection between the endpoints; NULL: none. */
+struct tcp_conn *tcp_conn_find(struct net_stack *s, const struct endpoint *local,
+                               const struct endpoint *peer, uint32_t hash);
+
+/* Takes up the options of the peer's SYN. */
+void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct tcp_options *o);
+
+/* Recomputes c->mss from the path MTU and what the peer takes. */
+void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c);
+
+static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
+{
+    return (c->flags & CONN_FIN_SENT) != 0 && c->snd_una == c->snd_end + 1;
+}
+
+/* Bytes believed to be in the network. */
+static inline uint32_t tcp_in_flight(const struct tcp_conn *c)
+{
+    uint32_t gone = c->ranges.sacked_bytes + c->ranges.lost_bytes + c->dupack_bytes;
+    uint32_t there = c->snd_nxt - c->snd_una + c->ranges.resent_bytes;
+
+    return there > gone ? there - gone : 0;
+}
+
+/* The time for the timestamp option. */
+static inline uint32_t tcp_timestamp(uint64_t now_us, uint32_t offset)
+{
+    return (uint32_t)(now_us / 1000) + offset;
+}
+
+uint32_t tcp_initial_sequence(const struct net_stack *s, const struct endpoint *local,
+                              const struct endpoint *peer);
+
+/* Delivers closed events and frees; returns how many. */
+unsigned tcp_deliver_closed(struct net_stack *s);
+
+/* --- time_wait.c --- */
+
+void tcp_time_wait_enter(struct net_stack *s, const struct tcp_conn *c);
+/* A segment for a connection that is over. True: it is a SYN for a new one, which may take its
+ * place with a first sequence number behind '*ret_after'. */
+bool tcp_time_wait_input(struct net_stack *s, uint32_t index, const struct net_rx *rx,
+                         const struct tcp_segment *segment, uint32_t *ret_after);
+/* The index of the TIME_WAIT between the endpoints; POOL_NONE: none. */
+uint32_t tcp_time_wait_find(const struct net_stack *s, const struct endpoint *local,
+                            const struct endpoint *peer, uint32_t hash);
+
+/* --- segment.c: segments that are not a connection's data --- */
+
+struct tcp_control {
+    struct endpoint local;
+    struct endpoint peer;
+    uint32_t seq;
+    uint32_t ack;
+    uint8_t flags;
+    uint16_t window;
+    const uint8_t *options;
+    size_t options_size;
+};
+void tcp_send_control(struct net_stack *s, const struct tcp_control *control);
+/* The reset that a segment without a connection deserves (RFC 9293 §3.10.7.1). */
+void tcp_send_reset(struct net_stack *s, const struct net_rx *rx,
+                    const struct tcp_segment *segment);
+/* SYN or SYN and ACK, by state. */
+void tcp_send_syn(struct net_stack *s, struct tcp_conn *c);
+
+/* --- output.c --- */
+
+/* Puts it among those that the next flush looks at. */
+void tcp_want_output(struct net_stack *s, struct tcp_conn *c);
+/* Sends what windows allow for all that want to, at most 'budget' packets. */
+unsigned tcp_output_all(struct net_stack *s, unsigned budget);
+/* Acknowledges at once, not at the next flush. */
+void tcp_send_ack(struct net_stack *s, struct tcp_conn *c);
+/* A segment that makes the peer say where it is: keepalive and zero-window probe. */
+void tcp_send_probe(struct net_stack *s, struct tcp_conn *c);
+/* Acknowledges something suspicious, within the limits of RFC 5961 §7. */
+void tcp_challenge(struct net_stack *s, struct tcp_conn *c);
+
+/* --- ack.c --- */
+
+/* What the acknowledgement in an acceptable segment does; its ack is at most snd_nxt. */
+void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
+/* The retransmission timer expired with data in flight. */
+void tcp_ack_timeout(struct net_stack *s, struct tcp_conn *c);
+
+/* --- receive.c --- */
+
+/* The data and FIN of an acceptable segment. */
+void tcp_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
+/* Delivers what waits, unless the user has paused. */
+void tcp_receive_drain(struct net_stack *s, struct tcp_conn *c);
+/* Delivers to those who resumed; returns to how many. */
+unsigned tcp_deliver_resumed(struct net_stack *s);
+/* The window field of an outgoing segment; moves rcv_edge. */
+uint16_t tcp_receive_window(struct net_stack *s, struct tcp_conn *c);
+
+/* --- timer.c --- */
+
+void tcp_timer_set(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind,
+                   uint64_t deadline_us);
+static inline void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer_kind kind)
+{
+    c->deadlines_us[kind] = 0;
+}
+void tcp_timer_fire(struct timer *t, uint64_t now_us);
+/* After a round trip was measured (RFC 6298). */
+void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us);
+/* The retransmission timeout with its back-off. */
+uint64_t tcp_timer_rto_us(const struct tcp_conn *c);
+
+/* --- stream.c, and the rest of the transport's table in net.c --- */
+
+extern const struct transport_ops net_transport_ops;
+
+#endif

@@ -1,0 +1,169 @@
+#include <errno.h>
+
+#include "common/check.h"
+#include "dataplane/net/stack.h"
+
+enum {
+    RTO_MIN_US = 200000, /* as Linux; RFC 6298 (2.4) says 1 s, for clocks of its time */
+    RTO_MAX_US = 60000000,
+    SYN_RETRIES_MAX = 5
+};
+
+void tcp_timer_set(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind,
+                   uint64_t deadline_us)
+{
+    c->deadlines_us[kind] = deadline_us;
+    /* The wheel's timer stays where it is when that is early enough: it looks again then. So a
+     * deadline that each ACK moves on costs one store. */
+    if (!timer_is_armed(&c->timer) || deadline_us >> WHEEL_TICK_SHIFT < c->timer.deadline_tick - 1)
+        wheel_arm(s->wheel, &c->timer, deadline_us);
+}
+
+uint64_t tcp_timer_rto_us(const struct tcp_conn *c)
+{
+    uint64_t rto_us = (uint64_t)c->rto_us << (c->retries < 16 ? c->retries : 16); /* (5.5) */
+
+    return rto_us < RTO_MAX_US ? rto_us : RTO_MAX_US;
+}
+
+/* RFC 6298 (2.2) and (2.3), with alpha 1/8, beta 1/4. */
+void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us)
+{
+    if (rtt_us == 0)
+        rtt_us = 1;
+    if (c->srtt_us == 0) {
+        c->srtt_us = rtt_us;
+        c->rttvar_us = rtt_us / 2;
+    } else {
+        uint32_t error_us = rtt_us > c->srtt_us ? rtt_us - c->srtt_us : c->srtt_us - rtt_us;
+        c->rttvar_us += error_us / 4 - c->rttvar_us / 4;
+        c->srtt_us += rtt_us / 8 - c->srtt_us / 8;
+    }
+    /* The floor is under the variance, so that a steady long path keeps its margin (Linux). */
+    uint64_t margin_us = 4 * (uint64_t)c->rttvar_us;
+    uint64_t rto_us = c->srtt_us + (margin_us > RTO_MIN_US ? margin_us : RTO_MIN_US);
+    c->rto_us = rto_us < RTO_MAX_US ? (uint32_t)rto_us : RTO_MAX_US;
+}
+
+/* What to tell the user of a connection that got no answer. */
+static int timeout_error(const struct tcp_conn *c)
+{
+    return c->soft_error != 0 ? c->soft_error : -ETIMEDOUT;
+}
+
+static void syn_expired(struct net_stack *s, struct tcp_conn *c)
+{
+    if (c->retries >= SYN_RETRIES_MAX) {
+        NET_COUNT(s, tcp_handshakes_expired);
+        /* Nobody on the link answered for it: not reachable, rather than slow. */
+        if (s->neighbours.entries[c->neighbour].state < NEIGHBOUR_REACHABLE)
+            c->soft_error = -EHOSTUNREACH;
+        tcp_conn_close(s, c, timeout_error(c));
+        return;
+    }
+    c->retries++;
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    tcp_send_syn(s, c);
+}
+
+static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
+{
+    if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
+        syn_expired(s, c);
+        return;
+    }
+    bool is_in_flight = c->snd_una != c->snd_nxt;
+    if (!is_in_flight && c->snd_wnd > 0) { /* silly-window override, or a route to try again */
+        c->flags |= CONN_SEND_ANYWAY;
+        tcp_want_output(s, c);
+        net_kick(s);
+        return;
+    }
+    /* A closed window may stay closed while its owner answers (RFC 9293 §3.8.6.1). */
+    bool is_answered = !is_in_flight && c->received_us >= c->last_sent_us;
+    if (c->retries >= s->config.retransmits_max && !is_answered) {
+        NET_COUNT(s, tcp_retransmits_exhausted);
+        tcp_conn_reset(s, c, timeout_error(c));
+        return;
+    }
+    if (c->retries < UINT8_MAX)
+        c->retries++;
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    if (is_in_flight) {
+        NET_COUNT(s, tcp_timeouts);
+        tcp_ack_timeout(s, c);
+        net_kick(s);
+    } else {
+        NET_COUNT(s, tcp_window_probes);
+        tcp_send_probe(s, c);
+    }
+}
+
+static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
+{
+    const struct net_config *config = &s->config;
+    uint64_t idle_us = (uint64_t)config->keepalive_idle_ms * 1000;
+
+    if (c->probes == 0 && c->received_us + idle_us > s->now_us) {
+        tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE, c->received_us + idle_us);
+        return;
+    }
+    if (c->probes >= config->keepalive_probes_max) {
+        NET_COUNT(s, tcp_keepalives_failed);
+        tcp_conn_reset(s, c, timeout_error(c));
+        return;
+    }
+    tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE,
+                  s->now_us + (uint64_t)config->keepalive_interval_ms * 1000);
+    if (c->snd_una == c->snd_nxt) { /* else retransmission finds out */
+        c->probes++;
+        NET_COUNT(s, tcp_keepalives_sent);
+        tcp_send_probe(s, c);
+    }
+}
+
+static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind)
+{
+    switch (kind) {
+    case TCP_TIMER_RETRANSMIT:
+        retransmit_expired(s, c);
+        return;
+    case TCP_TIMER_DELAYED_ACK:
+        tcp_send_ack(s, c);
+        net_kick(s);
+        return;
+    case TCP_TIMER_KEEPALIVE:
+        keepalive_expired(s, c);
+        return;
+    case TCP_TIMER_LIFETIME:
+        NET_COUNT(s, tcp_fin_waits_expired);
+        tcp_conn_reset(s, c, -ETIMEDOUT);
+        return;
+    case TCP_TIMER_KINDS:
+        break;
+    }
+}
+
+void tcp_timer_fire(struct timer *t, uint64_t now_us)
+{
+    struct tcp_conn *c = CONTAINER_OF(t, struct tcp_conn, timer);
+    struct net_stack *s = net_stack_of(c->stream.transport);
+    uint64_t next_us = 0;
+
+    s->now_us = now_us;
+    for (int kind = 0; kind < TCP_TIMER_KINDS; kind++) {
+        uint64_t deadline_us = c->deadlines_us[kind];
+
+        if (deadline_us == 0 || deadline_us > now_us)
+            continue;
+        tcp_timer_clear(c, (enum tcp_timer_kind)kind);
+        conn_expired(s, c, (enum tcp_timer_kind)kind);
+        if (c->state == TCP_CLOSED)
+            return;
+    }
+    for (int kind = 0; kind < TCP_TIMER_KINDS; kind++)
+        if (c->deadlines_us[kind] != 0 && (next_us == 0 || c->deadlines_us[kind] < next_us))
+            next_us = c->deadlines_us[kind];
+    if (next_us != 0)
+        wheel_arm(s->wheel, &c->timer, next_us);
+}

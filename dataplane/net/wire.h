@@ -1,0 +1,68 @@
+/* wire.h - header layouts and constants of the protocols below TCP, and big-endian access. */
+#ifndef DATAPLANE_NET_WIRE_H
+#define DATAPLANE_NET_WIRE_H
+
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    ETHERNET_SIZE = 14,
+    VLAN_TAG_SIZE = 4,
+    ETHERTYPE_IPV4 = 0x0800,
+    ETHERTYPE_ARP = 0x0806,
+    ETHERTYPE_VLAN = 0x8100,
+    ETHERTYPE_IPV6 = 0x86dd,
+
+    ARP_SIZE = 28, /* Ethernet and IPv4, RFC 826 */
+    ARP_REQUEST = 1,
+    ARP_REPLY = 2,
+
+    IPV4_SIZE = 20,
+    IPV6_SIZE = 40,
+    IPV4_MTU_MIN = 576, /* what we accept as a path MTU: RFC 1191 allows less, attackers use it */
+    IPV6_MTU_MIN = 1280,
+    HOP_LIMIT_DEFAULT = 64,
+
+    PROTOCOL_HOP_BY_HOP = 0,
+    PROTOCOL_ICMP = 1,
+    PROTOCOL_TCP = 6,
+    PROTOCOL_UDP = 17,
+    PROTOCOL_ROUTING = 43,
+    PROTOCOL_FRAGMENT = 44,
+    PROTOCOL_ICMPV6 = 58,
+    PROTOCOL_NONE = 59,
+    PROTOCOL_DESTINATION_OPTIONS = 60,
+
+    UDP_SIZE = 8,
+    TCP_SIZE = 20
+};
+
+static inline uint16_t load_be16(const uint8_t *p)
+{
+    uint16_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return __builtin_bswap16(value);
+}
+
+static inline uint32_t load_be32(const uint8_t *p)
+{
+    uint32_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return __builtin_bswap32(value);
+}
+
+static inline void store_be16(uint8_t *p, uint16_t value)
+{
+    value = __builtin_bswap16(value);
+    memcpy(p, &value, sizeof(value));
+}
+
+static inline void store_be32(uint8_t *p, uint32_t value)
+{
+    value = __builtin_bswap32(value);
+    memcpy(p, &value, sizeof(value));
+}
+
+#endif
