@@ -37,6 +37,7 @@ struct worker {
     bool is_started;
     struct shard shard;
     struct counters *counters;
+    struct transport_env env; /* of both transports */
     struct transport *kernel; /* io_uring; NULL where only the port is used */
     struct transport *stack;  /* our TCP/IP; NULL in uring mode */
     struct rtmp_server *rtmp;
@@ -97,11 +98,11 @@ static uint64_t worker_random(void *user)
     return w->random[--w->random_left];
 }
 
-static struct transport_env worker_env(struct worker *w)
+static void worker_set_env(struct worker *w)
 {
     const struct config *config = w->node->config;
 
-    return (struct transport_env){
+    w->env = (struct transport_env){
         .counters = w->counters,
         .wheel = &w->shard.wheel,
         .blob_home = &w->shard.blob_home,
@@ -156,9 +157,8 @@ static int worker_open_kernel(struct worker *w)
 
     if (n->mode == NET_MODE_DPDK && w->shard.index > 0)
         return 0;
-    struct transport_env env = worker_env(w);
     struct uring_config config = {.zero_copy_min = (uint32_t)n->config->net_zero_copy_min};
-    int err = uring_new(&config, &env, &w->kernel);
+    int err = uring_new(&config, &w->env, &w->kernel);
     return err < 0 ? err : shard_add_transport(&w->shard, w->kernel);
 }
 
@@ -170,7 +170,6 @@ static int worker_open_stack(struct worker *w)
         return 0;
     struct port_queue *queue = n->port->driver->queue(n->port, w->shard.index);
     queue->counters = w->counters;
-    struct transport_env env = worker_env(w);
     struct net_config config = {
         .vlan = (uint16_t)n->config->port_vlan,
         .mtu = (uint16_t)n->config->port_mtu,
@@ -181,7 +180,7 @@ static int worker_open_stack(struct worker *w)
     err = net_config_set_gateways(&config, n->config->port_gateway.text);
     if (err < 0)
         return worker_fail(w, "port.gateway", err);
-    err = net_new(&config, queue, &env, &w->stack);
+    err = net_new(&config, queue, &w->env, &w->stack);
     return err < 0 ? err : shard_add_transport(&w->shard, w->stack);
 }
 
@@ -220,6 +219,7 @@ static int worker_open(struct worker *w)
     err = channels_attach(n->channels, s);
     if (err < 0)
         return worker_fail(w, "channels", err);
+    worker_set_env(w);
     err = worker_open_kernel(w);
     if (err < 0)
         return worker_fail(w, "io_uring", err);

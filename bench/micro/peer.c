@@ -185,12 +185,15 @@ static void peer_announce(struct peer *p, uint16_t operation)
     (void)p->queue->driver->tx_commit(p->queue, &out);
 }
 
+void peer_greet(struct peer *p)
+{
+    peer_announce(p, 1);
+}
+
 void peer_connect(struct peer *p, uint32_t viewer, uint64_t now_us)
 {
     struct viewer *v = &p->viewers[viewer];
 
-    if (p->server_mac[0] == 0xff)
-        peer_announce(p, 1);
     p->timestamp = (uint32_t)(now_us / 1000) + 1;
     *v = (struct viewer){.send_next = viewer * 7919, .path = viewer % p->path_count};
     peer_send(p, viewer, TCP_SYN, (struct bytes){0});

@@ -37,6 +37,9 @@ int peer_init(struct peer *p, struct port_queue *queue, uint32_t viewers, uint16
               const char (*paths)[96], uint32_t path_count);
 void peer_fini(struct peer *p);
 
+/* Asks for the server's hardware address, which also tells it ours; before any peer_connect(). */
+void peer_greet(struct peer *p);
+
 /* Starts the handshake of one viewer. */
 void peer_connect(struct peer *p, uint32_t viewer, uint64_t now_us);
 

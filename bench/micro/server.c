@@ -123,7 +123,8 @@ static int server_listen(struct server *s, struct port *port, uint32_t viewers)
     struct port_queue *queue = port->driver->queue(port, 0);
     struct net_config net = {.mtu = port->driver->info(port)->mtu};
     struct endpoint local;
-    struct transport_env env = {
+
+    s->env = (struct transport_env){
         .counters = &s->counters,
         .wheel = &s->shard.wheel,
         .blob_home = &s->shard.blob_home,
@@ -132,11 +133,10 @@ static int server_listen(struct server *s, struct port *port, uint32_t viewers)
         .streams_max = viewers + 64,
         .send_queue_bytes_max = (uint32_t)s->config.net_send_queue,
     };
-
     queue->counters = &s->counters;
     int err = net_config_set_addresses(&net, "10.91.0.1/24");
     if (err == 0)
-        err = net_new(&net, queue, &env, &s->transport);
+        err = net_new(&net, queue, &s->env, &s->transport);
     if (err == 0)
         err = shard_add_transport(&s->shard, s->transport);
     if (err == 0)

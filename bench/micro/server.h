@@ -7,6 +7,7 @@
 
 #include "common/config/config.h"
 #include "dataplane/core/shard.h"
+#include "drivers/net/transport.h"
 #include "drivers/port/port.h"
 
 enum { SERVER_PATHS_MAX = 32, SERVER_PATH_BYTES = 96 };
@@ -18,6 +19,7 @@ struct server {
     struct counters counters;
     struct store *store;
     struct channels *channels;
+    struct transport_env env;
     struct transport *transport;
     struct http_server *http;
     struct publication *publication;

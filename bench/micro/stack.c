@@ -71,6 +71,20 @@ static unsigned peer_turn_timed(struct bench *b)
     return count;
 }
 
+/* What the server counted, for a run that did not go as it should. */
+static void print_counters(const struct bench *b)
+{
+    const struct counters *counters = &b->server.counters;
+    size_t count;
+    const struct counter_info *table = counters_table(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t value = counters_sum(&counters, 1, &table[i]);
+        if (value > 0)
+            fprintf(stderr, "leat-bench: %s %lu\n", table[i].name, value);
+    }
+}
+
 /* Turns until the peer has had nothing to do for a while. */
 static void settle(struct bench *b)
 {
@@ -82,9 +96,12 @@ static void settle(struct bench *b)
 
 static int connect_all(struct bench *b)
 {
+    peer_greet(&b->peer);
+    b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
+    settle(b);
     for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
         peer_connect(&b->peer, i, b->server.shard.now_us);
-        if (i % PEER_BURST == PEER_BURST - 1 || i == 0 || i == b->peer.viewer_count - 1) {
+        if (i % PEER_BURST == PEER_BURST - 1 || i == b->peer.viewer_count - 1) {
             b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
             settle(b);
         }
@@ -270,6 +287,8 @@ int stack_run(const struct stack_options *options, FILE *out)
                                       : run_cost(&b, options, connection_bytes, out);
 
 out:
+    if (err < 0 || b.peer.disorder > 0)
+        print_counters(&b);
     peer_fini(&b.peer);
     server_close(&b.server);
     return err;
