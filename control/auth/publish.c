@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/check.h"
 #include "common/config/config.h"
 
 /* Keeps the compiler from seeing through 'value' and ending a loop early. */
@@ -34,8 +35,8 @@ enum link_verdict publish_check(const struct config *cfg, const char *name, cons
     char key_wanted[STREAM_KEY_MAX + 1] = {0};
     uint8_t is_known = 0;
 
-    strncpy(name_padded, name, sizeof(name_padded) - 1);
-    strncpy(key_padded, key, sizeof(key_padded) - 1);
+    CHECK(bytes_to_str(bytes_of_str(name), name_padded, sizeof(name_padded)));
+    CHECK(bytes_to_str(bytes_of_str(key), key_padded, sizeof(key_padded)));
     /* The configuration's texts are padded with zeros too: config_add_channel(). */
     for (size_t i = 0; i < cfg->channel_count; i++) {
         const struct config_channel *channel = &cfg->channels[i];

@@ -94,6 +94,7 @@ static void test_config_reads_every_type(void **state)
     assert_int_equal(cfg.media_segment, 4000);
 }
 
+/* Long: a table with one case for each kind of fault. */
 static void test_config_refuses_with_line_key_and_reason(void **state)
 {
     (void)state;

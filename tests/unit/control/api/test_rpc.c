@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/writer.h"
 #include "control/api/rpc.h"
 
 static unsigned calls;
@@ -53,7 +54,7 @@ static void assert_answer(const char *line, const char *expected)
 
 #define RPC_ERROR(code, message, id)                                                               \
     "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"error\":{\"code\":" code ",\"message\":\"" message "\"}" \
-                                                                                             "}"
+    "}"
 
 static void test_rpc_answers_calls(void **state)
 {
@@ -130,12 +131,15 @@ static void test_rpc_refuses_what_is_not_json(void **state)
 static void test_rpc_cuts_long_names_between_characters(void **state)
 {
     (void)state;
-    char line[512] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a";
+    char line[512];
+    struct writer w = writer_of(line, sizeof(line));
 
+    writer_str(&w, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a");
     for (int i = 0; i < 60; i++)
-        strcat(line, "\xc3\xa9");
-    strcat(line, "\"}");
-    char *answer = rpc_answer(&rpc, bytes_of_str(line));
+        writer_str(&w, "\xc3\xa9");
+    writer_str(&w, "\"}");
+    assert_true(writer_is_ok(&w));
+    char *answer = rpc_answer(&rpc, writer_bytes(&w));
     assert_non_null(answer);
     json_t *json = json_loads(answer, 0, NULL);
     assert_non_null(json);
