@@ -10,7 +10,6 @@ enum {
     ADVANCE_PARTS_MIN = 3,      /* … and this many where parts are longer than a second */
     BLOCKING_CACHE_TARGETS = 6, /* how long an answer to a blocking request may be cached */
     MEDIA_MAX_AGE_S = 86400,    /* a part or segment never changes */
-    INIT_MAX_AGE_S = 3600,
     MANIFEST_MAX_AGE_S = 1
 };
 
@@ -154,8 +153,9 @@ static struct live_plan plan_init(const struct live_request *r, const struct tra
         struct object *o = t->inits[i];
         if (t->init_ids[i] != r->number)
             continue;
+        /* Numbers start anew with the data plane, so a cached one must be asked about. */
         uint64_t hash = http_hash_bytes(bytes_of(object_data(o), object_size(o)));
-        return send_object(o, media_type(t), HTTP_CACHE_MAX_AGE, INIT_MAX_AGE_S, hash);
+        return send_object(o, media_type(t), HTTP_CACHE_REVALIDATE, 0, hash);
     }
     return refuse(404, "There is no such init segment (any more).");
 }
