@@ -49,6 +49,8 @@ struct fixture {
 
 extern const struct provider provider_uring;
 extern const struct provider provider_sim;
+extern const struct provider provider_sim_offload;
+extern const struct provider provider_sim_lossy;
 extern const struct provider provider_tap;
 extern const struct provider provider_af_packet;
 extern const struct provider provider_af_xdp;
