@@ -117,7 +117,7 @@ int client_call(struct client *c, const char *method, json_t *params, json_t **r
     if (err == 0)
         err = send_all(c->fd, "\n", 1);
     free(request);
-    if (err == 0)
+    if (err == 0 || err == -EPIPE) /* it may have said why it closed */
         err = receive_line(c->fd, &line);
     if (err < 0)
         return err;
