@@ -322,7 +322,7 @@ int node_new(const struct config *config, enum net_mode mode, const char *run_di
     int err = -ENOMEM;
 
     if (n == NULL)
-        return -ENOMEM;
+        goto fail;
     n->config = config;
     n->mode = mode;
     n->run_dir = run_dir;
