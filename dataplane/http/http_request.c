@@ -7,44 +7,48 @@
 /* Longest request line around the target: a method, two blanks, the version. */
 enum { REQUEST_LINE_EXTRA_MAX = 32, METHOD_MAX = 16 };
 
-static bool is_alphanumeric(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
+/* What a byte may be part of. */
+enum char_class {
+    CHAR_TOKEN = 1 << 0,  /* RFC 9110 5.6.2 */
+    CHAR_VALUE = 1 << 1,  /* of a field: VCHAR, obs-text, blank, tab (RFC 9110 5.5) */
+    CHAR_TARGET = 1 << 2, /* visible ASCII without '#': what URLs are made of, generously */
+    CHAR_HOST = 1 << 3    /* RFC 3986 3.2.2, with port; no userinfo */
+};
 
-/* RFC 9110 5.6.2 */
-static bool is_token_char(uint8_t c)
+/* clang-format off */
+static const uint8_t char_classes[256] = {
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  2,  0,  0,  0,  0,  0,  0, /* 0x00 */
+     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0, /* 0x10 */
+     2, 15,  6,  3, 15, 15, 15, 15, 14, 14, 15, 15, 14, 15, 15,  6, /* 0x20 */
+    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 14, 14,  6, 14,  6,  6, /* 0x30 */
+     6, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, /* 0x40 */
+    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 14,  6, 14,  7, 15, /* 0x50 */
+     7, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, /* 0x60 */
+    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6, 15,  0, /* 0x70 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0x80 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0x90 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xa0 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xb0 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xc0 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xd0 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xe0 */
+     2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2,  2, /* 0xf0 */
+};
+/* clang-format on */
+
+/* Whether all of 'b' is of 'class'. */
+static bool all_are(struct bytes b, enum char_class class)
 {
-    if (is_alphanumeric(c))
-        return true;
-    switch (c) {
-    case '!':
-    case '#':
-    case '$':
-    case '%':
-    case '&':
-    case '\'':
-    case '*':
-    case '+':
-    case '-':
-    case '.':
-    case '^':
-    case '_':
-    case '`':
-    case '|':
-    case '~':
-        return true;
-    default:
-        return false;
-    }
+    uint8_t common = (uint8_t) class;
+
+    for (size_t i = 0; i < b.size; i++)
+        common &= char_classes[b.ptr[i]];
+    return common != 0;
 }
 
 static bool is_token(struct bytes b)
 {
-    for (size_t i = 0; i < b.size; i++)
-        if (!is_token_char(b.ptr[i]))
-            return false;
-    return b.size > 0;
+    return b.size > 0 && all_are(b, CHAR_TOKEN);
 }
 
 static uint8_t to_lower(uint8_t c)
@@ -203,7 +207,7 @@ int http_head_scan(struct http_head_scan *scan, struct bytes in, size_t head_max
     size_t end = in.size < head_max ? in.size : head_max;
 
     *ret_size = 0;
-    if (end > 0 && !is_token_char(in.ptr[0]))
+    if (end > 0 && (char_classes[in.ptr[0]] & CHAR_TOKEN) == 0)
         return 400; /* not HTTP at all: say so now, not after a timeout */
     while (scan->scanned < end) {
         const uint8_t *feed = memchr(in.ptr + scan->scanned, '\n', end - scan->scanned);
@@ -292,9 +296,8 @@ static int parse_target(struct bytes target, struct http_request *r)
         return 414;
     if (target.size == 0)
         return 400;
-    for (size_t i = 0; i < target.size; i++)
-        if (target.ptr[i] <= 0x20 || target.ptr[i] >= 0x7f || target.ptr[i] == '#')
-            return 400;
+    if (!all_are(target, CHAR_TARGET))
+        return 400;
     if (bytes_equal_str(target, "*")) {
         r->is_asterisk = true;
         return r->method == HTTP_OPTIONS ? 0 : 400;
@@ -334,17 +337,6 @@ struct field_state {
     bool says_keep_alive;
 };
 
-/* RFC 9112 3.2: exactly one, well formed. Userinfo and blanks have no place in it. */
-static bool is_host(struct bytes value)
-{
-    for (size_t i = 0; i < value.size; i++) {
-        uint8_t c = value.ptr[i];
-        if (!is_alphanumeric(c) && strchr("-._~%!$&'()*+,;=:[]", c) == NULL)
-            return false;
-    }
-    return true;
-}
-
 static int read_transfer_encoding(struct bytes value, struct http_request *r)
 {
     struct bytes coding;
@@ -376,35 +368,91 @@ static void read_single(struct bytes value, bool *seen, struct bytes *ret_value)
     *seen = true;
 }
 
+/* The fields that mean something here. */
+enum field {
+    FIELD_OTHER,
+    FIELD_HOST,
+    FIELD_CONTENT_LENGTH,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_CONNECTION,
+    FIELD_EXPECT,
+    FIELD_RANGE,
+    FIELD_IF_RANGE,
+    FIELD_IF_MATCH,
+    FIELD_IF_NONE_MATCH
+};
+
+static enum field field_if(struct bytes name, const char *wanted, enum field field)
+{
+    return http_token_equal(name, wanted) ? field : FIELD_OTHER;
+}
+
+/* By size first: most fields of a browser's request then need no comparison. */
+static enum field field_of(struct bytes name)
+{
+    switch (name.size) {
+    case 4:
+        return field_if(name, "host", FIELD_HOST);
+    case 5:
+        return field_if(name, "range", FIELD_RANGE);
+    case 6:
+        return field_if(name, "expect", FIELD_EXPECT);
+    case 8:
+        return to_lower(name.ptr[3]) == 'r' ? field_if(name, "if-range", FIELD_IF_RANGE)
+                                            : field_if(name, "if-match", FIELD_IF_MATCH);
+    case 10:
+        return field_if(name, "connection", FIELD_CONNECTION);
+    case 13:
+        return field_if(name, "if-none-match", FIELD_IF_NONE_MATCH);
+    case 14:
+        return field_if(name, "content-length", FIELD_CONTENT_LENGTH);
+    case 17:
+        return field_if(name, "transfer-encoding", FIELD_TRANSFER_ENCODING);
+    default:
+        return FIELD_OTHER;
+    }
+}
+
 static int read_field(struct bytes name, struct bytes value, struct field_state *f,
                       struct http_request *r)
 {
-    if (http_token_equal(name, "host")) {
-        if (f->has_host || !is_host(value))
+    switch (field_of(name)) {
+    case FIELD_OTHER:
+        break;
+    case FIELD_HOST: /* RFC 9112 3.2: exactly one, well formed */
+        if (f->has_host || !all_are(value, CHAR_HOST))
             return 400;
         f->has_host = true;
         r->host = value;
-    } else if (http_token_equal(name, "content-length")) {
+        break;
+    case FIELD_CONTENT_LENGTH:
         if (f->has_length || !http_number_parse(value, &r->body_bytes))
             return 400;
         f->has_length = true;
-    } else if (http_token_equal(name, "transfer-encoding")) {
+        break;
+    case FIELD_TRANSFER_ENCODING:
         f->has_encoding = true;
         return read_transfer_encoding(value, r);
-    } else if (http_token_equal(name, "connection")) {
+    case FIELD_CONNECTION:
         read_connection(value, f);
-    } else if (http_token_equal(name, "expect")) {
+        break;
+    case FIELD_EXPECT:
         if (!http_token_equal(value, "100-continue"))
             return 417;
         r->expects_continue = true;
-    } else if (http_token_equal(name, "range")) {
+        break;
+    case FIELD_RANGE:
         read_single(value, &f->has_range, &r->range);
-    } else if (http_token_equal(name, "if-range")) {
+        break;
+    case FIELD_IF_RANGE:
         read_single(value, &f->has_if_range, &r->if_range);
-    } else if (http_token_equal(name, "if-match")) {
+        break;
+    case FIELD_IF_MATCH:
         read_single(value, &f->has_if_match, &r->if_match);
-    } else if (http_token_equal(name, "if-none-match")) {
+        break;
+    case FIELD_IF_NONE_MATCH:
         read_single(value, &f->has_if_none_match, &r->if_none_match);
+        break;
     }
     return 0;
 }
@@ -419,9 +467,8 @@ static int parse_field(struct bytes line, struct field_state *f, struct http_req
     if (!is_token(name)) /* catches a leading blank too: obs-fold */
         return 400;
     value = http_trim(value);
-    for (size_t i = 0; i < value.size; i++)
-        if ((value.ptr[i] < 0x20 && value.ptr[i] != '\t') || value.ptr[i] == 0x7f)
-            return 400;
+    if (!all_are(value, CHAR_VALUE))
+        return 400;
     return read_field(name, value, f, r);
 }
 

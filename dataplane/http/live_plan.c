@@ -57,13 +57,11 @@ static uint64_t manifest_etag(const struct live_request *r, const struct object 
 
 static uint64_t media_etag(const struct live_request *r, uint64_t size)
 {
-    uint64_t hash = http_hash_bytes(bytes_of_str(r->track));
+    uint64_t hash = http_hash_bytes(bytes_of(r->track, sizeof(r->track)));
 
-    hash = http_hash_add(hash, r->generation);
-    hash = http_hash_add(hash, r->kind);
+    hash = http_hash_add(hash, r->generation << 8 | r->kind);
     hash = http_hash_add(hash, r->number);
-    hash = http_hash_add(hash, r->part);
-    return http_hash_add(hash, size);
+    return http_hash_add(hash, (uint64_t)r->part << 32 ^ size);
 }
 
 const struct segment_entry *live_segment_find(const struct track_snapshot *t, uint64_t msn)

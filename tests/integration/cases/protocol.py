@@ -10,11 +10,11 @@ from harness import case, check, check_equal, ffmpeg_publish, make_clip, wait_un
 GET = b'GET /time HTTP/1.1\r\nHost: a\r\n\r\n'
 
 
-def connect(leat, receive_buffer=None):
+def connect(leat, receive_buffer=None, timeout=15):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    s.settimeout(15)
+    s.settimeout(timeout)
     s.connect((leat.host, leat.http_port))
     return s
 
@@ -204,22 +204,31 @@ def protocol_blocked_request_times_out(t):
 def protocol_connection_limit(t):
     """At net.streams_max new connections are refused, those open keep working."""
     leat = t.start(config='net.streams_max=100')
-    held = []
-    refused = 0
-    for _ in range(130):
-        s = connect(leat)
-        held.append(s)
-    for s in held:
-        s.settimeout(2)
+    held, served, refused = [], 0, 0
+    for _ in range(112):
         try:
-            s.sendall(GET)
-            refused += not s.recv(4096).startswith(b'HTTP/1.1 200')
+            held.append(connect(leat, timeout=0.5))
         except OSError:
             refused += 1
-    check(25 <= refused <= 60, f'{refused} of 130 were refused')
+    for s in held:
+        s.settimeout(1)
+        try:
+            s.sendall(GET)
+            served += s.recv(4096).startswith(b'HTTP/1.1 200')
+        except OSError:
+            pass
+    refused += len(held) - served
+    check(served >= 80 and refused >= 10, f'{served} of 112 were served, {refused} refused')
     for s in held:
         s.close()
-    wait_until(lambda: leat.fetch('/time').status == 200, 5, 'a new connection after the others are gone')
+
+    def is_served():
+        try:
+            return leat.fetch('/time', timeout=1).status == 200
+        except OSError:
+            return False
+
+    wait_until(is_served, 10, 'a new connection after the others are gone')
 
 
 @case(nets=('uring',))
