@@ -36,16 +36,20 @@ struct bench {
     atomic_uint_fast64_t payload_bytes;
 };
 
+/* The second number of /proc/self/statm, in bytes; 0 when it cannot be read. */
 static uint64_t resident_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[128] = "";
     FILE *statm = fopen("/proc/self/statm", "re");
 
-    if (statm == NULL || fscanf(statm, "%*u %lu", &pages) != 1)
-        pages = 0;
-    if (statm != NULL)
-        fclose(statm);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (statm == NULL)
+        return 0;
+    char *end = fgets(line, sizeof(line), statm);
+    fclose(statm);
+    if (end == NULL)
+        return 0;
+    (void)strtoul(line, &end, 10);
+    return strtoul(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void server_turn_timed(struct bench *b)

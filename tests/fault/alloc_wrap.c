@@ -1,6 +1,6 @@
-/* Linked into leat-dp-alloc with --wrap: makes the LEAT_FAIL_ALLOC-th allocation that our own code asks for
- * fail (1 is the first), and says so on stderr. What libraries allocate inside themselves is not
- * wrapped and does not count. */
+/* Linked into leat-dp-alloc with --wrap: makes the LEAT_FAIL_ALLOC-th allocation that our own code
+ * asks for fail (1 is the first), and says so on stderr. What libraries allocate inside themselves
+ * is not wrapped and does not count. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
