@@ -380,6 +380,20 @@ static void check_usage(struct run *r, struct world_host *h, const char *name)
         fail(r, "%s: %u references left", name, h->pattern.refs - 1);
 }
 
+/* All that is not zero, for a failing seed. */
+static void counters_print(const char *name, const struct world_host *h)
+{
+    size_t count;
+    const struct counter_info *table = counters_table(&count);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct counters *counters = &h->counters;
+        uint64_t value = counters_sum(&counters, 1, &table[i]);
+        if (value != 0)
+            fprintf(stderr, "  %s %s %" PRIu64 "\n", name, table[i].name, value);
+    }
+}
+
 static bool run_seed(uint64_t seed)
 {
     static struct run run;
@@ -411,6 +425,10 @@ static bool run_seed(uint64_t seed)
     world_run(&r->world, r->world.now_us + DRAIN_US);
     check_usage(r, r->server, "server");
     check_usage(r, r->client, "client");
+    if (r->is_failed) {
+        counters_print("server", r->server);
+        counters_print("client", r->client);
+    }
     world_fini(&r->world);
     return !r->is_failed;
 }

@@ -7,7 +7,6 @@
 enum {
     CHALLENGE_INTERVAL_US = 500000,       /* for answers that carry no news, as Linux */
     TS_RECENT_AGE_MAX_S = 24 * 24 * 3600, /* RFC 7323 §5.5 */
-    FIN_WAIT_2_US = 60000000,
     NONSENSE_FLAGS = TCP_FIN | TCP_SYN | TCP_RST
 };
 
@@ -294,7 +293,7 @@ static void fin_acked(struct net_stack *s, struct tcp_conn *c)
     switch (c->state) {
     case TCP_FIN_WAIT_1:
         c->state = TCP_FIN_WAIT_2;
-        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + FIN_WAIT_2_US);
+        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + TCP_FIN_WAIT_2_US);
         break;
     case TCP_CLOSING:
     case TCP_LAST_ACK:
@@ -332,6 +331,9 @@ static bool synchronized_accepts(struct net_stack *s, struct tcp_conn *c,
         if (segment->payload.size > 0 && seq_is_before(segment->seq, c->rcv_nxt))
             c->duplicate = (struct tcp_sack_block){.start = segment->seq,
                                                    .end = seq_min(segment->end, c->rcv_nxt)};
+        /* A keepalive or window probe is a sign of life all the same. */
+        if (segment->end == c->rcv_nxt - 1 && segment->ack == c->snd_nxt)
+            c->received_us = s->now_us;
         reject(s, c, segment);
         return false;
     }

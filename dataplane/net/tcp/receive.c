@@ -3,8 +3,7 @@
 
 enum {
     DELAYED_ACK_US = 40000,
-    STRETCH_SEGMENTS_MAX = 8, /* a burst of more is not left unacknowledged until the flush */
-    FIN_WAIT_2_US = 60000000
+    STRETCH_SEGMENTS_MAX = 8 /* a burst of more is not left unacknowledged until the flush */
 };
 
 uint16_t tcp_receive_window(struct net_stack *s, struct tcp_conn *c)
@@ -168,8 +167,6 @@ void tcp_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segme
 
     if (!may_receive || (data.size == 0 && !has_fin))
         return;
-    if (c->state == TCP_FIN_WAIT_2)
-        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + FIN_WAIT_2_US);
     if (seq_is_before(seq, c->rcv_nxt)) {
         uint32_t known = c->rcv_nxt - seq;
         c->duplicate = (struct tcp_sack_block){.start = seq, .end = c->rcv_nxt};

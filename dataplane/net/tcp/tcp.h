@@ -27,7 +27,7 @@
 struct net_rx;
 struct net_stack;
 
-enum { TCP_LISTENERS_MAX = 16, TCP_TEMPLATE_MAX = 96 };
+enum { TCP_LISTENERS_MAX = 16, TCP_TEMPLATE_MAX = 96, TCP_FIN_WAIT_2_US = 60000000 };
 
 enum tcp_header_flags {
     TCP_FIN = 1 << 0,

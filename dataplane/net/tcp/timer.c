@@ -122,6 +122,17 @@ static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
     }
 }
 
+/* FIN_WAIT_2, and the peer's FIN does not come: given up when the peer is silent as well. */
+static void fin_wait_expired(struct net_stack *s, struct tcp_conn *c)
+{
+    if (c->received_us + TCP_FIN_WAIT_2_US > s->now_us) {
+        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, c->received_us + TCP_FIN_WAIT_2_US);
+        return;
+    }
+    NET_COUNT(s, tcp_fin_waits_expired);
+    tcp_conn_reset(s, c, -ETIMEDOUT);
+}
+
 static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind)
 {
     switch (kind) {
@@ -136,8 +147,7 @@ static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer
         keepalive_expired(s, c);
         return;
     case TCP_TIMER_LIFETIME:
-        NET_COUNT(s, tcp_fin_waits_expired);
-        tcp_conn_reset(s, c, -ETIMEDOUT);
+        fin_wait_expired(s, c);
         return;
     case TCP_TIMER_KINDS:
         break;
