@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIXTURE_SIZE_MAX = 1 << 20 };
+enum { FIXTURE_SIZE_MAX = 1 << 16 };
 
 struct bytes fixture_load(const char *name)
 {
@@ -18,6 +18,8 @@ struct bytes fixture_load(const char *name)
     }
     size_t size = fread(data, 1, FIXTURE_SIZE_MAX, file);
     fclose(file);
+    data = realloc(data, size);
+    assert_non_null(data);
     return bytes_of(data, size);
 }
 
