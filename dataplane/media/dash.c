@@ -135,8 +135,7 @@ static void write_representation(struct writer *out, const struct window_track *
 }
 
 /* Where the wall clock was at a moment of the media: the same line that the prft boxes give. */
-static void write_reference(struct writer *out, const struct window_track *t,
-                            const struct segment *s, uint32_t id)
+static void write_reference(struct writer *out, const struct segment *s, uint32_t id)
 {
     char text[UTC_TEXT_MAX];
 
@@ -144,9 +143,23 @@ static void write_reference(struct writer *out, const struct window_track *t,
                   "<ProducerReferenceTime id=\"%u\" inband=\"true\" type=\"encoder\" "
                   "wallClockTime=\"%s\" presentationTime=\"%lld\">\n",
                   id, utc_format(s->wall_us, text), (long long)s->dts);
-    (void)t;
     writer_str(out, "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" "
                     "value=\"/time\"/>\n</ProducerReferenceTime>\n");
+}
+
+/* A segment can be had from its first part on, so one part after its start. */
+static void write_availability(struct writer *out, const struct window_track *t, uint32_t last,
+                               const struct manifest_options *options)
+{
+    int64_t part_us = (int64_t)options->part_us;
+    int64_t early_us =
+        window_to_us((int64_t)segment_duration(t, last, options), t->timescale) - part_us;
+
+    if (early_us <= 0) /* the last one was cut short: what is to come will not be */
+        early_us = (int64_t)options->segment_us - part_us;
+    if (early_us > 0)
+        writer_printf(out, " availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\"",
+                      (double)early_us / 1e6);
 }
 
 static void write_set(struct writer *out, const struct window *w, uint32_t p, size_t track,
@@ -172,23 +185,15 @@ static void write_set(struct writer *out, const struct window *w, uint32_t p, si
                   track + 1, kind, kind, w->has_dependent_segment ? "" : " startWithSAP=\"1\"");
     writer_str(out, "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n");
     if (!options->is_ended)
-        write_reference(out, t, window_segment(t, first), (uint32_t)track);
+        write_reference(out, window_segment(t, first), (uint32_t)track);
     writer_printf(out, "<SegmentTemplate timescale=\"%u\" presentationTimeOffset=\"%lld\"",
                   t->timescale, (long long)window_from_us(w->periods[p].media_us, t->timescale));
     writer_printf(out,
                   " initialization=\"%s-init-%u.mp4\" media=\"%s-$Number$.m4s\" "
                   "startNumber=\"%llu\"",
                   t->name, init_id, t->name, (unsigned long long)window_segment(t, first)->msn);
-    if (!options->is_ended) {
-        /* A segment can be had from its first part on, so one part after its start. */
-        int64_t last_us =
-            window_to_us((int64_t)segment_duration(t, end - 1, options), t->timescale);
-        int64_t early_us = last_us - (int64_t)options->part_us;
-        if (early_us > 0)
-            writer_printf(out,
-                          " availabilityTimeOffset=\"%.3f\" availabilityTimeComplete=\"false\"",
-                          (double)early_us / 1e6);
-    }
+    if (!options->is_ended)
+        write_availability(out, t, end - 1, options);
     writer_str(out, ">\n");
     write_timeline(out, t, first, end, options);
     writer_str(out, "</SegmentTemplate>\n");
@@ -234,7 +239,9 @@ static void write_head(struct writer *out, const struct window *w,
                     "profiles=\"urn:mpeg:dash:profile:isoff-live:2011,"
                     "http://www.dashif.org/guidelines/low-latency-live-v5\"");
     write_duration(out, "minBufferTime", part_us * 2);
-    write_duration(out, "maxSegmentDuration", (int64_t)options->target_duration_s * 1000000);
+    /* TARGETDURATION is rounded down from up to half a second more. */
+    write_duration(out, "maxSegmentDuration",
+                   (int64_t)options->target_duration_s * 1000000 + 500000);
     if (options->is_ended) {
         writer_str(out, " type=\"static\"");
         write_duration(out, "mediaPresentationDuration", presentation_end_us(w));

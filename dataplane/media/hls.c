@@ -8,7 +8,7 @@ enum {
     HOLD_BACK_TARGETS = 3,      /* bis 4.4.3.8: at least three target durations */
     PART_HOLD_BACK_TARGETS = 3, /* bis 4.4.3.8: should be three part targets */
     SKIP_TARGETS = 6,           /* bis 4.4.3.8: at least six target durations */
-    PART_LISTED_TARGETS = 3,    /* bis 4.4.4.9: parts stay for three target durations */
+    PART_LISTED_TARGETS = 3,    /* bis 6.2.2: parts are removed after three target durations */
     HEAD_BYTES_MAX = 1024,
     SEGMENT_BYTES_MAX = 384,
     PART_LINE_BYTES_MAX = 160,
@@ -33,17 +33,20 @@ static uint64_t duration_from_us(const struct window_track *t, uint32_t from)
     return us;
 }
 
-/* The first segment whose parts are listed: the one that ends within three target durations of
- * the end of the playlist. */
+/* The first segment whose parts are listed: one that ends within three target durations of the end
+ * of the playlist (bis 6.2.2), and one of the last three, of which the hinted one counts as one:
+ * so strict parsers read it. */
 static uint32_t parts_listed_from(const struct window *w, const struct window_track *t,
                                   const struct manifest_options *options)
 {
     uint64_t limit_us = (uint64_t)options->target_duration_s * PART_LISTED_TARGETS * 1000000;
     uint32_t first = window_listed_from(w, t);
+    bool next_is_hinted = options->is_live && window_segment(t, t->count - 1)->is_complete;
+    uint32_t end = t->count + (next_is_hinted ? 1 : 0);
     uint64_t after_us = 0;
 
     for (uint32_t i = t->count; i-- > first;) {
-        if (after_us >= limit_us)
+        if (after_us >= limit_us || end - i > PART_LISTED_TARGETS)
             return i + 1;
         after_us += (uint64_t)window_to_us((int64_t)window_segment(t, i)->duration, t->timescale);
     }
@@ -81,7 +84,7 @@ uint32_t hls_media_bytes_max(const struct window *w, const struct window_track *
     return bytes;
 }
 
-/* bis 4.4.4.3: the number of the first segment's stretch, not counting a discontinuity tag that
+/* bis 4.4.3.3: the number of the first segment's stretch, not counting a discontinuity tag that
  * is still listed before it. */
 static uint64_t discontinuity_sequence(const struct window *w, const struct segment *first)
 {

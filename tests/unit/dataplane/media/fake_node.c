@@ -134,7 +134,7 @@ void fake_stream_init(struct fake_stream *f)
         .audio_bytes = 3200,
     };
     fake_part_max[0] = 18000;
-    fake_part_max[1] = 9216;
+    fake_part_max[1] = 9600;
 }
 
 void fake_stream_ask(struct fake_stream *f, struct fake_node *n, uint32_t shard, const char *name)

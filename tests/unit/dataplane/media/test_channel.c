@@ -155,7 +155,7 @@ static void test_playlist_has_what_players_need(void **state)
     snprintf(line, sizeof(line),
              "#EXT-X-RENDITION-REPORT:URI=\"audio.m3u8\",LAST-MSN=%llu,LAST-PART=2\n", last);
     assert_has(text, line);
-    snprintf(line, sizeof(line), "URI=\"video-%llu.0.m4s\"", last - 4);
+    snprintf(line, sizeof(line), "URI=\"video-%llu.0.m4s\"", last - 3);
     assert_has_not(text, line); /* parts only within three target durations */
     assert_has_not(text, "#EXT-X-ENDLIST");
     assert_has_not(text, "#EXT-X-DISCONTINUITY\n");
