@@ -27,7 +27,8 @@ enum {
     PATH_SIZE_MAX = 108,     /* sockaddr_un.sun_path */
     VIEWS_PER_SHARD = 16384, /* store objects that one shard's viewers can read at once */
     RANDOM_WORDS = 32,
-    START_STEPS = 3
+    START_STEPS = 3,
+    REPORT_INTERVAL_US = 1000000
 };
 
 /* One shard with everything that runs on it. */
@@ -42,6 +43,7 @@ struct worker {
     struct transport *stack;  /* our TCP/IP; NULL in uring mode */
     struct rtmp_server *rtmp;
     struct http_server *http;
+    struct timer report_timer; /* tells leatd about the channels that live here */
     uint64_t random[RANDOM_WORDS];
     uint32_t random_left;
     int errors[START_STEPS]; /* each written once, before the barrier of its step */
@@ -240,6 +242,21 @@ static int worker_open(struct worker *w)
     return err < 0 ? worker_fail(w, "link", err) : 0;
 }
 
+static void worker_report_channel(void *user, const struct link_channel_report *report)
+{
+    struct worker *w = user;
+
+    link_report_channel(w->node->link, &w->shard, report);
+}
+
+static void worker_report(struct timer *t, uint64_t now_us)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, report_timer);
+
+    channels_report(w->node->channels, &w->shard, worker_report_channel, w);
+    wheel_arm(&w->shard.wheel, t, now_us + REPORT_INTERVAL_US);
+}
+
 /* The servers, once shard 0 has made the link. */
 static int worker_serve(struct worker *w)
 {
@@ -249,7 +266,11 @@ static int worker_serve(struct worker *w)
     if (err < 0)
         return worker_fail(w, "RTMP server", err);
     err = http_server_new(&w->shard, n->channels, &w->http);
-    return err < 0 ? worker_fail(w, "HTTP server", err) : 0;
+    if (err < 0)
+        return worker_fail(w, "HTTP server", err);
+    w->report_timer.fire = worker_report;
+    wheel_arm(&w->shard.wheel, &w->report_timer, w->shard.now_us + REPORT_INTERVAL_US);
+    return 0;
 }
 
 /* The first error of any worker in 'step'; 0: all went well. */
@@ -269,8 +290,6 @@ static void worker_close(struct worker *w)
         w->kernel->ops->free(&w->kernel);
     http_server_free(&w->http);
     rtmp_server_free(&w->rtmp);
-    if (w->shard.index == 0)
-        link_free(&w->node->link);
 }
 
 /* All workers start in lockstep: after the barrier of a step each sees the same errors, so that a
@@ -392,6 +411,7 @@ void node_stop(struct node *n)
             pthread_join(n->workers[i].thread, NULL);
         n->workers[i].is_started = false;
     }
+    link_free(&n->link); /* only now: any shard may have been asking through it */
 }
 
 void node_free(struct node **pn)

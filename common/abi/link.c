@@ -90,7 +90,7 @@ static void channel_write(struct writer *w, const struct link_channel_report *r)
     writer_u8(w, (uint8_t)r->state);
     writer_be32(w, r->shard);
     writer_be64(w, (uint64_t)r->started_us);
-    writer_be64(w, r->viewers);
+    writer_be64(w, r->connections);
     writer_be64(w, r->bytes_in);
     writer_be64(w, r->bytes_out);
     writer_u8(w, (uint8_t)r->track_count);
@@ -104,7 +104,7 @@ static void channel_read(struct cursor *c, struct link_channel_report *r)
     r->state = (enum link_channel_state)cursor_u8(c);
     r->shard = cursor_be32(c);
     r->started_us = (int64_t)cursor_be64(c);
-    r->viewers = cursor_be64(c);
+    r->connections = cursor_be64(c);
     r->bytes_in = cursor_be64(c);
     r->bytes_out = cursor_be64(c);
     r->track_count = cursor_u8(c);

@@ -74,8 +74,8 @@ struct link_channel_report {
     enum link_channel_state state; /* WAITING: its publisher is gone, its grace time runs */
     uint32_t shard;                /* its home */
     int64_t started_us;            /* Unix time of the first publish */
-    uint64_t viewers;              /* sessions that fetched in the last seconds */
-    uint64_t bytes_in;
+    uint64_t connections;          /* connections that fetched in the last seconds */
+    uint64_t bytes_in;             /* of media, once its segment is complete */
     uint64_t bytes_out;
     uint32_t track_count;
     struct link_track_report tracks[TRACKS_MAX];

@@ -104,7 +104,7 @@ static json_t *channel_json(const char *name, const struct link_channel_report *
         json_array_append_new(tracks, track_json(&r->tracks[i]));
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "name", name, "state",
                      link_channel_state_name(r->state), "started_us", (json_int_t)r->started_us,
-                     "viewers", (json_int_t)r->viewers, "bytes_in", (json_int_t)r->bytes_in,
+                     "connections", (json_int_t)r->connections, "bytes_in", (json_int_t)r->bytes_in,
                      "bytes_out", (json_int_t)r->bytes_out, "shard", (json_int_t)r->shard, "tracks",
                      tracks);
 }

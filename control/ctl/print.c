@@ -132,13 +132,13 @@ static void channel_row(struct table *t, const json_t *channel)
     clock_gettime(CLOCK_REALTIME, &now);
     table_cell(t, "%s", text_of(channel, "name"));
     table_cell(t, "%s", text_of(channel, "state"));
-    if (!json_is_integer(json_object_get(channel, "viewers"))) {
+    if (!json_is_integer(json_object_get(channel, "connections"))) {
         for (int i = 0; i < 5; i++)
             table_cell(t, "-");
         return;
     }
     json_int_t started_s = number_of(channel, "started_us") / 1000000;
-    table_cell(t, "%" PRId64, (int64_t)number_of(channel, "viewers"));
+    table_cell(t, "%" PRId64, (int64_t)number_of(channel, "connections"));
     table_cell(t, "%s", size_format(number_of(channel, "bytes_in"), text));
     table_cell(t, "%s", size_format(number_of(channel, "bytes_out"), text));
     table_cell(t, "%s", duration_format(now.tv_sec > started_s ? now.tv_sec - started_s : 0, text));
@@ -147,7 +147,7 @@ static void channel_row(struct table *t, const json_t *channel)
 
 void print_channels(FILE *out, const json_t *result)
 {
-    static const char *const head[] = {"NAME", "STATE", "VIEWERS", "IN", "OUT", "UP", "TRACKS"};
+    static const char *const head[] = {"NAME", "STATE", "CONNS", "IN", "OUT", "UP", "TRACKS"};
     enum { COLUMNS = sizeof(head) / sizeof(head[0]), RIGHT = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 };
     struct table t;
 

@@ -83,7 +83,8 @@ struct http_conn {
     struct http_body body;
     struct live_request live;
     struct channel_waiter waiter;
-    struct list link;    /* in server.free_conns */
+    struct list link;     /* in server.free_conns */
+    uint32_t viewer_slot; /* for channel_count_viewer() */
     uint8_t phase;       /* enum http_phase */
     uint8_t role;        /* enum http_role */
     uint8_t blank_lines; /* before the next request line */
@@ -96,7 +97,7 @@ struct http_conn {
     bool is_running;    /* in conn_run(): do not recurse */
     bool is_overflowed; /* input was discarded: close once the rest is answered */
 };
-static_assert(sizeof(struct http_conn) <= 448, "an idle viewer with its stream: 1 KiB");
+static_assert(sizeof(struct http_conn) <= 256, "an idle viewer, with its stream: 1 KiB");
 
 /* --- for routes: exactly one of these answers a request --- */
 

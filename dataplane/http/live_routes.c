@@ -300,6 +300,7 @@ void live_route(struct http_conn *c, const struct http_request *r, struct bytes 
         http_reply_text(c, 404, 0, "This channel is not live.");
         return;
     }
+    channel_count_viewer(ch, c->server->shard, &c->viewer_slot);
     c->live = (struct live_request){
         .channel = ch,
         .generation = channel_generation(ch),

@@ -16,6 +16,7 @@ typedef void link_answer_function(struct shard *s, uint64_t cookie, enum link_ve
 /* Connects to (and keeps reconnecting to) leatd's link socket at 'path'; registers a poller with
  * shard 0. Call on shard 0's thread before shard_run(). 0 or -errno. */
 int link_new(struct shard *shard0, const char *path, struct link **ret_link);
+/* Once no shard runs any more, and before shard 0 is finished. */
 void link_free(struct link **link);
 
 /* May 'key' publish to 'name'? Any shard; the answer comes to that shard, never from inside the

@@ -128,6 +128,17 @@ void channel_wait_cancel(struct channel_waiter *w);
 void channel_count_bytes(struct channel *ch, struct shard *s, uint64_t bytes);
 /* The sum over all shards since the channel's present generation began. Any shard. */
 uint64_t channel_sent_bytes(const struct channel *ch);
+/* A connection fetches from the channel, on shard 's'. '*slot' is the connection's memory, 0 at
+ * first: it is counted once in an interval of CHANNEL_VIEWERS_US. */
+void channel_count_viewer(struct channel *ch, struct shard *s, uint32_t *slot);
+
+enum { CHANNEL_VIEWERS_US = 5000000 };
+
+/* Calls 'each' with the state of every channel that 's' is home of, on that shard. */
+struct link_channel_report;
+void channels_report(struct channels *c, struct shard *s,
+                     void (*each)(void *user, const struct link_channel_report *report),
+                     void *user);
 
 /* --- publishing --- */
 

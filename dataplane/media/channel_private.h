@@ -3,6 +3,7 @@
  *   channel.c        the registry: names to slots, snapshots, waiters
  *   channel_feed.c   the home shard: from the packager's parts to published snapshots
  *   publication.c    who may publish, and from which shard
+ *   channel_report.c what the operator is told, and the viewers it counts
  *   live_path.c      URLs
  *
  * Life of a slot, by its home shard:
@@ -48,6 +49,9 @@ struct channel_shard {
     struct channel *channel;
     struct shard *shard; /* once attached */
     _Atomic uint64_t sent_bytes;
+    /* Connections that fetched in the present interval and in the one before, at index slot % 2:
+     * the slot in the high half, their count in the low one. Written by this shard. */
+    _Atomic uint64_t viewers[2];
 };
 
 /* An init segment that could not be stored for want of memory, kept to try again. */

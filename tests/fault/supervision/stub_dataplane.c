@@ -48,7 +48,7 @@ static void ask_fired(struct timer *t, uint64_t now_us)
     uint64_t cookie = 0;
     char *state = NULL;
     struct link_channel_report report = {
-        .name = "demo", .state = LINK_CHANNEL_LIVE, .viewers = 2, .bytes_in = 1000};
+        .name = "demo", .state = LINK_CHANNEL_LIVE, .connections = 2, .bytes_in = 1000};
 
     wheel_arm(&shard.wheel, t, now_us + ASK_INTERVAL_US);
     link_report_channel(stub_link, &shard, &report);

@@ -110,7 +110,7 @@ def starts_reports_and_stops(w):
     pid = w.attached()
     wait_until(lambda: {'0 allowed', '1 wrong key', '2 unknown channel'} <= set(w.answers()), 5, 'all are answered')
     channels = wait_until(lambda: [c for c in w.call('channels') if c['state'] == 'live'], 5, 'the channel is live')
-    assert channels[0]['name'] == 'demo' and channels[0]['viewers'] == 2, channels
+    assert channels[0]['name'] == 'demo' and channels[0]['connections'] == 2, channels
     counters = wait_until(lambda: w.call('counters'), 5, 'counters come')
     assert {'link_is_connected', 'link_questions'} <= {c['name'] for c in counters}, counters
     for command in ('status', 'channels', 'counters'):

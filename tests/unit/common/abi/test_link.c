@@ -36,7 +36,7 @@ static struct link_message example(enum link_type type)
                                                  .state = LINK_CHANNEL_LIVE,
                                                  .shard = 3,
                                                  .started_us = -1,
-                                                 .viewers = UINT64_MAX,
+                                                 .connections = UINT64_MAX,
                                                  .bytes_in = 1,
                                                  .bytes_out = 2,
                                                  .track_count = TRACKS_MAX};

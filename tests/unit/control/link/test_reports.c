@@ -41,11 +41,11 @@ static void test_reports_channels_come_and_go(void **state)
 
     assert_int_equal(reports_channel(r, &a, 1), 0);
     assert_int_equal(reports_channel(r, &b, 2), 0);
-    a.viewers = 5;
+    a.connections = 5;
     assert_int_equal(reports_channel(r, &a, 3), 0);
     reports_channels(r, 3, &count);
     assert_int_equal(count, 2);
-    assert_int_equal(reports_find(r, "a", 3)->viewers, 5);
+    assert_int_equal(reports_find(r, "a", 3)->connections, 5);
     assert_null(reports_find(r, "c", 3));
     a.state = LINK_CHANNEL_ENDED;
     assert_int_equal(reports_channel(r, &a, 4), 0);

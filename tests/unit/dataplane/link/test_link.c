@@ -389,7 +389,8 @@ static void test_link_gives_up_on_a_daemon_that_does_not_greet(void **state)
 static void test_link_sends_reports_and_counters(void **state)
 {
     struct fixture *f = *state;
-    struct link_channel_report report = {.name = "demo", .state = LINK_CHANNEL_LIVE, .viewers = 3};
+    struct link_channel_report report = {
+        .name = "demo", .state = LINK_CHANNEL_LIVE, .connections = 3};
     size_t table_count = 0;
     size_t seen = 0;
     bool is_found = false;
@@ -402,7 +403,7 @@ static void test_link_sends_reports_and_counters(void **state)
     pass_ms(f, 1);
     assert_true(daemon_receive_type(f, LINK_CHANNEL));
     assert_string_equal(f->message.channel.name, "demo");
-    assert_int_equal(f->message.channel.viewers, 3);
+    assert_int_equal(f->message.channel.connections, 3);
 
     pass_ms(f, 1001);
     do {
