@@ -113,6 +113,11 @@ static int64_t half_frame_us(const struct packager *p, const struct lane *l)
     return min_of(lane_us(l, expected) / 2, BOUNDARY_JITTER_MAX_US);
 }
 
+static int64_t segment_ticks(struct packager *p, const struct lane *l, uint64_t segment)
+{
+    return lane_ticks(l, boundary_of(p, segment)->start_us);
+}
+
 /* Without a master: when the present segment is over. Never inside what a track delivered. */
 static int64_t timed_boundary_us(struct packager *p)
 {
@@ -199,7 +204,9 @@ static uint32_t timescale_of(const struct track_info *info)
     return info->codec == CODEC_OPUS ? 48000 : info->sample_rate_hz;
 }
 
-static void install(struct packager *p, struct lane *l, const struct track_info *info)
+/* Packages 'l' as 'info' from 'start_us' on. */
+static void install(struct packager *p, struct lane *l, const struct track_info *info,
+                    int64_t start_us)
 {
     l->info = *info;
     if (l->info.frame_samples > FRAME_SAMPLES_MAX)
@@ -207,7 +214,9 @@ static void install(struct packager *p, struct lane *l, const struct track_info 
     l->timescale = timescale_of(info);
     l->is_video = info->kind == MEDIA_VIDEO;
     l->needs_keyframe = l->is_video;
-    timeline_open(&p->timeline, l->track, &l->info, l->timescale);
+    timeline_open(&p->timeline, l->track, &l->info, l->timescale, start_us);
+    l->end_dts = lane_ticks(l, start_us);
+    l->starts_anywhere = true;
     CHECK(write_init(p, l)); /* was tried by packager_track() */
 }
 
@@ -219,13 +228,10 @@ static void cross(struct packager *p, struct lane *l)
     l->has_part = false;
     l->has_ended = false;
     if (l->has_change && boundary_of(p, l->segment)->is_discontinuous) {
-        int64_t end_us = max_of(lane_us(l, l->end_dts), timeline_end_us(&p->timeline, l->track));
         counter_add(&p->counters->media_units_between_codecs, l->count);
         lane_clear(l);
         l->has_change = false;
-        install(p, l, &l->change);
-        l->end_dts = max_of(lane_ticks(l, end_us), 0);
-        l->starts_anywhere = true;
+        install(p, l, &l->change, lane_us(l, l->end_dts));
     }
 }
 
@@ -245,9 +251,12 @@ static void deliver(struct packager *p, struct lane *l, const struct packaged_pa
     p->sink.part_end(p->user, part);
     l->has_part = true;
     l->end_dts = part->dts + part->duration;
-    if (part->is_gap)
+    if (part->is_gap) {
+        timeline_reserve(&p->timeline, l->track, l->end_dts);
         counter_inc(&p->counters->media_gap_parts);
+    }
     l->has_ended = part->ends_segment;
+    l->starts_anywhere = false;
     if (part->ends_segment && l->segment < p->latest)
         cross(p, l);
 }
@@ -412,35 +421,13 @@ static void settle_end(struct packager *p, struct lane *l, const struct cut *c,
     next->dts = c->end_dts;
 }
 
-/* Delivers every part that is complete. */
-static void drain(struct packager *p, struct lane *l, const struct horizon *h)
-{
-    while (l->count > 0) {
-        uint32_t available = l->count - (h->is_bytes_late ? 1 : 0);
-        enum place first = place_of(p, l, sample_us(l, lane_at(l, 0)), true);
-
-        if (first == PLACE_UNKNOWN && !h->is_forced)
-            return;
-        if (first == PLACE_NEXT) { /* everything before was delivered without knowing it */
-            deliver_gap(p, l, l->starts_anywhere ? l->end_dts : lane_at(l, 0)->dts, true);
-            continue;
-        }
-        struct cut c = find_cut(p, l, h);
-        if (c.count == 0 || c.count > available)
-            return;
-        if (c.end_dts - lane_at(l, 0)->dts > part_ticks(p, l))
-            counter_inc(&p->counters->media_parts_long);
-        settle_end(p, l, &c, h);
-        l->starts_anywhere = false;
-        deliver_samples(p, l, c.count, c.end_dts, c.ends_segment);
-    }
-}
-
-/* Time without media from the end of what was delivered to 'until'; the queue is empty. */
+/* Time without media from the end of what was delivered to 'until', or to a change of codec:
+ * 'until' is in the present timescale. */
 static void deliver_gaps(struct packager *p, struct lane *l, int64_t until)
 {
-    CHECK(l->count == 0);
-    while (l->end_dts < until) {
+    bool has_change = l->has_change;
+
+    while (l->end_dts < until && l->has_change == has_change) {
         int64_t end = min_of(until, l->end_dts + part_ticks(p, l));
         bool is_known = l->segment < p->latest;
         bool has_boundary = is_known || (!p->is_finishing && master_of(p) == NULL);
@@ -459,12 +446,41 @@ static void deliver_gaps(struct packager *p, struct lane *l, int64_t until)
     }
 }
 
+/* Delivers every part that is complete. */
+static void drain(struct packager *p, struct lane *l, const struct horizon *h)
+{
+    while (l->count > 0) {
+        uint32_t available = l->count - (h->is_bytes_late ? 1 : 0);
+        enum place first = place_of(p, l, sample_us(l, lane_at(l, 0)), true);
+
+        if (first == PLACE_UNKNOWN && !h->is_forced)
+            return;
+        if (first == PLACE_NEXT) { /* what came before was delivered without knowing it */
+            if (l->starts_anywhere)
+                l->end_dts =
+                    min_of(lane_at(l, 0)->dts, max_of(l->end_dts, segment_ticks(p, l, l->segment)));
+            if (l->end_dts < lane_at(l, 0)->dts)
+                deliver_gaps(p, l, lane_at(l, 0)->dts);
+            else
+                deliver_gap(p, l, l->end_dts, true);
+            continue;
+        }
+        struct cut c = find_cut(p, l, h);
+        if (c.count == 0 || c.count > available)
+            return;
+        if (c.end_dts - lane_at(l, 0)->dts > part_ticks(p, l))
+            counter_inc(&p->counters->media_parts_long);
+        settle_end(p, l, &c, h);
+        deliver_samples(p, l, c.count, c.end_dts, c.ends_segment);
+    }
+}
+
 /* Ends all segments of 'l' before 'segment', filling what is missing with gaps. */
 static void advance(struct packager *p, struct lane *l, uint64_t segment)
 {
     drain(p, l, &(struct horizon){.is_forced = true});
     while (l->segment < segment) {
-        int64_t at = lane_ticks(l, boundary_of(p, l->segment + 1)->start_us);
+        int64_t at = segment_ticks(p, l, l->segment + 1);
         if (l->end_dts < at)
             deliver_gaps(p, l, at);
         else
@@ -489,11 +505,13 @@ static void push(struct packager *p, struct lane *l, const struct lane_sample *s
     drain(p, l, &(struct horizon){0});
 }
 
-/* Fills the time of 'l' from 'from', the end of its queue, to 'until' with silence or gaps.
- * Returns where it ended: silence comes in whole frames. */
+/* Fills the time of 'l' from 'from', the end of its queue, to 'until' with silence or gaps; or to a
+ * change of codec, since that changes the timescale. Returns where it ended: silence comes in
+ * whole frames. */
 static int64_t fill(struct packager *p, struct lane *l, int64_t from, int64_t until)
 {
     uint8_t packet[LANE_SILENCE_BYTES_MAX];
+    bool has_change = l->has_change;
     uint32_t size, ticks;
     int64_t at = from;
 
@@ -502,12 +520,15 @@ static int64_t fill(struct packager *p, struct lane *l, int64_t from, int64_t un
         push(p, l, &s, bytes_of(packet, size));
         counter_inc(&p->counters->media_silence_frames);
         at += ticks;
+        if (l->has_change != has_change)
+            return l->end_dts;
     }
     if (at > from)
         return at;
     drain(p, l, &(struct horizon){.is_forced = true, .end_dts = from});
-    deliver_gaps(p, l, until);
-    return max_of(until, from);
+    if (l->has_change == has_change)
+        deliver_gaps(p, l, until);
+    return l->end_dts;
 }
 
 /* Fills tracks that fell behind the others, so that nobody waits for them. */
@@ -530,7 +551,7 @@ static void fill_lagging(struct packager *p)
             from = l->end_dts;
         else if (lane_at(l, l->count - 1)->duration > 0)
             from = lane_at(l, l->count - 1)->dts + lane_at(l, l->count - 1)->duration;
-        timeline_promise(&p->timeline, i, fill(p, l, from, lane_ticks(l, target_us)));
+        timeline_reserve(&p->timeline, i, fill(p, l, from, lane_ticks(l, target_us)));
     }
 }
 
@@ -658,7 +679,7 @@ static void restart(struct packager *p)
         if (!l->has_change)
             continue;
         l->has_change = false;
-        install(p, l, &l->change);
+        install(p, l, &l->change, lane_us(l, l->end_dts));
     }
 }
 
@@ -796,13 +817,14 @@ int packager_unit(struct packager *p, const struct access_unit *au, int64_t wall
         start_with(p, l, &s, au->data);
         return 0;
     }
+    l->is_paused = false;
+    if (t.hole > 0 && l->state == LANE_LIVE && !l->starts_anywhere)
+        fill(p, l, s.dts - t.hole, s.dts);
+    const struct lane *master = master_of(p);
+    if (l->is_video && (master == NULL || master == l))
+        consider_boundary(p, l, &s);
     if (l->state == LANE_READY && !join_late(p, l, &s))
         return 0;
-    l->is_paused = false;
-    if (t.hole > 0 && !l->starts_anywhere)
-        fill(p, l, s.dts - t.hole, s.dts);
-    if (master_of(p) == l)
-        consider_boundary(p, l, &s);
     push(p, l, &s, au->data);
     fill_lagging(p);
     drain_others(p, l);
@@ -854,7 +876,7 @@ int packager_track(struct packager *p, uint8_t track, const struct track_info *g
         if (!is_same) {
             counter_add(&p->counters->media_units_between_codecs, l->count);
             lane_clear(l);
-            install(p, l, &info);
+            install(p, l, &info, l->has_init ? lane_us(l, l->end_dts) : 0);
         }
         l->state = LANE_READY;
         return 0;

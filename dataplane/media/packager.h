@@ -12,9 +12,10 @@
  * Other tracks cut at their first sample not before it. So a track that takes part delivers, for
  * each number in turn and skipping none, one or more part_end() calls of which the first has
  * starts_segment and the last has ends_segment. A track takes part from its first usable unit (so
- * its first segment may start late) until packager_flush(), after which it does again once
- * packager_track() was called for it and a unit came; numbers that it missed meanwhile are absent.
- * The last segment before a discontinuity may differ in length from track to track.
+ * its first segment may start late) until packager_flush() or until the publisher has been silent
+ * for long; then again, once announced and from its first usable unit on. Numbers that it missed
+ * in between, the first of them discontinuous, are absent. The last segment before a
+ * discontinuity may differ in length from track to track.
  *
  * Gaps. Time of a track that cannot be filled with media is delivered as parts with is_gap: no
  * bytes and no part_begin() before, but with all other members valid, so that numbers and
@@ -27,7 +28,8 @@
  * Discontinuities. is_discontinuous is set in the first part of a segment, for the same segment
  * in all tracks that take part, when the publisher came back, its clock jumped, or an init segment
  * changed. Elsewhere each part's dts is exactly the previous one's dts + duration; across a
- * discontinuity it may jump forward, never back. A new init() comes before such a segment.
+ * discontinuity or absent numbers it may jump forward, never back. A new init() comes before the
+ * first segment that needs it.
  *
  * Order. Parts of one track come in order; tracks run up to a few seconds apart, so segment N of
  * one track may start before segment N - 1 of another has ended.

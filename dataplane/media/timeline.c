@@ -141,12 +141,22 @@ void timeline_promise(struct timeline *t, uint8_t track, int64_t promised_dts)
     k->is_promised = true;
 }
 
+void timeline_reserve(struct timeline *t, uint8_t track, int64_t until_dts)
+{
+    struct timeline_track *k = &t->tracks[track];
+
+    if (!k->has_last)
+        k->floor_dts = max_of(k->floor_dts, until_dts);
+    else if (until_dts > end_dts(t, track))
+        timeline_promise(t, track, until_dts);
+}
+
 void timeline_open(struct timeline *t, uint8_t track, const struct track_info *info,
-                   uint32_t timescale)
+                   uint32_t timescale, int64_t start_us)
 {
     struct timeline_track *k = &t->tracks[track];
     struct timeline_track old = *k;
-    int64_t end = old.is_open ? timeline_end_us(t, track) : 0;
+    int64_t end_us = old.is_open ? max_of(timeline_end_us(t, track), start_us) : 0;
 
     *k = (struct timeline_track){
         .is_open = true,
@@ -159,7 +169,7 @@ void timeline_open(struct timeline *t, uint8_t track, const struct track_info *i
     if (!old.is_open)
         return;
     /* One tick later than the rounded end, so never before what was stamped. */
-    int64_t start = timeline_ticks(end, timescale) + (timescale == old.timescale ? 0 : 1);
+    int64_t start = timeline_ticks(end_us, timescale) + (timescale == old.timescale ? 0 : 1);
     k->floor_dts = start;
     k->has_offset = old.has_offset;
     k->offset_us = old.offset_us;

@@ -95,9 +95,9 @@ struct timeline {
 void timeline_init(struct timeline *t, struct counters *counters);
 void timeline_set_counters(struct timeline *t, struct counters *counters);
 
-/* (Re)opens a track with ticks of 'timescale'. Time goes on; a changed timescale is converted. */
+/* (Re)opens a track with ticks of 'timescale'. Its time goes on, not before 'start_us'. */
 void timeline_open(struct timeline *t, uint8_t track, const struct track_info *info,
-                   uint32_t timescale);
+                   uint32_t timescale, int64_t start_us);
 void timeline_close(struct timeline *t, uint8_t track);
 
 /* Stamps the next unit of an open track. '*ret_stamp' is written with TIMELINE_OK only. */
@@ -107,9 +107,11 @@ enum timeline_verdict timeline_stamp(struct timeline *t, const struct access_uni
 /* How long a unit lasts at the present cadence, in ticks; 0: cannot be told. */
 uint32_t timeline_expected(const struct timeline *t, uint8_t track);
 
-/* The track's time up to 'end_dts' has been given away (the last unit's expected end, or filler
- * for missing units): the next unit will start there, or later. */
+/* The last unit's end has been given away as 'end_dts': the next unit starts there. */
 void timeline_promise(struct timeline *t, uint8_t track, int64_t end_dts);
+
+/* The track's time was filled up to 'until_dts': no unit may lie before. */
+void timeline_reserve(struct timeline *t, uint8_t track, int64_t until_dts);
 
 /* Where the track is, in axis us: the end of what was stamped or promised. */
 int64_t timeline_end_us(const struct timeline *t, uint8_t track);
