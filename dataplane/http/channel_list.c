@@ -14,7 +14,7 @@ enum {
 };
 
 struct listing {
-    struct http_text text;
+    struct http_text *text;
     bool has_entries;
     bool is_truncated;
 };
@@ -129,7 +129,7 @@ static void list_track(struct http_text *t, const struct track_snapshot *track, 
 static void list_channel(void *user, const char *name, const struct channel_snapshot *s)
 {
     struct listing *listing = user;
-    struct http_text *t = &listing->text;
+    struct http_text *t = listing->text;
     struct bytes codecs = {0};
     struct bytes resolution = {0};
     bool is_kind_seen[MEDIA_AUDIO + 1] = {false};
@@ -161,7 +161,7 @@ static void list_channel(void *user, const char *name, const struct channel_snap
 
 void channel_list_route(struct http_conn *c)
 {
-    struct listing listing = {.has_entries = false};
+    struct listing listing = {.text = http_text_take(c->server)};
     struct http_head head = {
         .type = HTTP_TYPE_JSON,
         .cache = HTTP_CACHE_MAX_AGE,
@@ -169,9 +169,11 @@ void channel_list_route(struct http_conn *c)
         .flags = HTTP_HEAD_MEDIA,
     };
 
-    http_text_init(&listing.text, c->server->shard->small_blobs);
-    http_text_printf(&listing.text, "{\"channels\":[");
-    channels_each(c->server->channels, list_channel, &listing);
-    http_text_printf(&listing.text, "]%s}\n", listing.is_truncated ? ",\"is_truncated\":true" : "");
-    http_text_reply(&listing.text, c, &head);
+    if (listing.text != NULL) {
+        http_text_printf(listing.text, "{\"channels\":[");
+        channels_each(c->server->channels, list_channel, &listing);
+        http_text_printf(listing.text, "]%s}\n",
+                         listing.is_truncated ? ",\"is_truncated\":true" : "");
+    }
+    http_text_reply(listing.text, c, &head);
 }

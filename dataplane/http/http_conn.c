@@ -128,20 +128,13 @@ static void input_note_phase(struct http_conn *c)
 
 /* --- ending --- */
 
-static void conn_drop_response(struct http_conn *c)
-{
-    blob_unref(&c->head);
-    blob_unref(&c->body.blob);
-    c->body.left = 0;
-}
-
 void http_conn_abort(struct http_conn *c)
 {
     if (c->is_aborted)
         return;
     c->is_aborted = true;
     http_conn_set_phase(c, HTTP_CLOSING);
-    conn_drop_response(c);
+    http_conn_drop_response(c);
     stream_abort(c->stream);
 }
 
@@ -226,19 +219,20 @@ static void conn_refuse(struct http_conn *c, int status)
     http_reply_text(c, (unsigned)status, 0, "%s", why);
 }
 
-/* RFC 9110 10.1.1: says that the body, which will be skipped, may come. */
-static void send_continue(struct http_conn *c)
+/* RFC 9110 10.1.1: says that the body, which will be skipped, may come. False: could not. */
+static bool send_continue(struct http_conn *c)
 {
     struct blob *blob = blob_pool_get(c->server->shard->small_blobs);
 
     if (blob == NULL)
-        return; /* allowed: the final status follows anyway */
+        return false;
     struct writer w = writer_of(blob_pool_data(blob), blob->size);
     writer_str(&w, "HTTP/1.1 100 Continue\r\n\r\n");
     blob->size = (uint32_t)w.size;
     struct extent e = extent_of(blob);
-    (void)http_conn_send(c, &e, 1);
+    int err = http_conn_send(c, &e, 1);
     blob_unref(&blob);
+    return err == 0;
 }
 
 static void conn_request(struct http_conn *c, struct bytes head)
@@ -263,8 +257,10 @@ static void conn_request(struct http_conn *c, struct bytes head)
     } else {
         c->body_left = r.body_bytes;
     }
-    if (r.expects_continue && !c->must_close && r.method != HTTP_OTHER)
-        send_continue(c);
+    if (r.expects_continue && !c->must_close) {
+        /* Refused without it, the peer may or may not send the body: the end is unknown. */
+        c->must_close = r.method == HTTP_OTHER || !send_continue(c);
+    }
     http_route(c, &r);
 }
 
@@ -568,7 +564,7 @@ void http_conn_release(struct http_conn *c)
     struct http_server *server = c->server;
 
     http_conn_set_phase(c, HTTP_CLOSING);
-    conn_drop_response(c);
+    http_conn_drop_response(c);
     input_put(c);
     wheel_cancel(&server->shard->wheel, &c->timer);
     counter_dec(&server->shard->counters->http_connections);

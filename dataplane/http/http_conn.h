@@ -20,6 +20,7 @@
 
 struct counters;
 struct http_pages;
+struct http_text;
 struct object;
 struct stream;
 
@@ -39,11 +40,12 @@ enum http_framing { HTTP_FRAMING_LENGTH, HTTP_FRAMING_CHUNKED, HTTP_FRAMING_UNTI
 /* What of a response's body is still to be queued. Holds no pointer into a snapshot: a segment
  * is looked up again each time. */
 struct http_body {
-    struct blob *blob; /* a reference, or NULL: the segment in http_conn.live */
-    uint64_t left;     /* bytes; UINT64_MAX: until the segment is complete */
-    uint32_t part;     /* next part of the segment … */
-    uint32_t offset;   /* … and the offset in it, or in the blob */
-    uint8_t framing;   /* enum http_framing */
+    struct blob *blob;      /* a reference, or NULL */
+    struct http_text *text; /* owned, or NULL; neither: the segment in http_conn.live */
+    uint64_t left;          /* bytes; UINT64_MAX: until the segment is complete */
+    uint32_t part;          /* next part of the segment, or blob of the text … */
+    uint32_t offset;        /* … and the offset in the part, or in the blob */
+    uint8_t framing;        /* enum http_framing */
 };
 
 /* What a live request asked for; kept while it waits or while its segment is sent. */
@@ -85,10 +87,10 @@ struct http_conn {
     struct channel_waiter waiter;
     struct list link;     /* in server.free_conns */
     uint32_t viewer_slot; /* for channel_count_viewer() */
-    uint8_t phase;       /* enum http_phase */
-    uint8_t role;        /* enum http_role */
-    uint8_t blank_lines; /* before the next request line */
-    bool is_head;        /* the request under way is a HEAD */
+    uint8_t phase;        /* enum http_phase */
+    uint8_t role;         /* enum http_role */
+    uint8_t blank_lines;  /* before the next request line */
+    bool is_head;         /* the request under way is a HEAD */
     bool is_http_1_0;
     bool must_close; /* after this response */
     bool is_eof;     /* the peer sends no more */
@@ -114,12 +116,8 @@ void http_reply_blob(struct http_conn *c, const struct http_request *r, struct h
 /* 'head' alone: 204, or a preflight. */
 void http_reply_empty(struct http_conn *c, struct http_head *head);
 
-/* 'head' with the bytes of 'count' blobs, of which the references are consumed. */
-void http_reply_blobs(struct http_conn *c, struct http_head *head, struct blob **blobs,
-                      size_t count);
-
-/* 'head', then the segment in c->live from c->body on. */
-void http_reply_segment(struct http_conn *c, struct http_head *head);
+/* 'head', then what is in c->body: the segment in c->live, or a text. */
+void http_reply_body(struct http_conn *c, struct http_head *head);
 
 /* What 'r' makes of a representation of 'size' bytes with head->etag: fills in the head for 200,
  * 206, 304, 412 or 416 and returns where the bytes to send start; head->content_length is their
@@ -163,6 +161,9 @@ struct http_gather {
 
 /* Consumes one reference on 'blob'. */
 void http_gather_add(struct http_gather *g, struct blob *blob, uint32_t offset, uint32_t size);
+
+/* Lets go of what is left of the response. */
+void http_conn_drop_response(struct http_conn *c);
 
 enum http_gather_result {
     HTTP_GATHER_END,  /* that was all of the body */
@@ -209,6 +210,8 @@ struct http_server {
     struct http_chunk_entry *chunks;
     uint32_t cache_mask;
     struct blob *chunk_end; /* CRLF, then "0" CRLF CRLF */
+    struct http_text *texts;
+    struct list free_texts;
     struct http_pages *pages;
     int64_t started_wall_us;
     struct http_listener listeners[HTTP_LISTENERS_MAX];

@@ -7,10 +7,19 @@
 #include "dataplane/core/shard.h"
 #include "dataplane/http/http_conditional.h"
 #include "dataplane/http/http_conn.h"
+#include "dataplane/http/http_text.h"
 #include "dataplane/http/live_routes.h"
 #include "drivers/net/transport.h"
 
 enum { REPLY_TEXT_MAX = 512, ERROR_MAX_AGE_S = 1 };
+
+void http_conn_drop_response(struct http_conn *c)
+{
+    blob_unref(&c->head);
+    blob_unref(&c->body.blob);
+    http_text_release(&c->body.text);
+    c->body.left = 0;
+}
 
 void http_gather_add(struct http_gather *g, struct blob *blob, uint32_t offset, uint32_t size)
 {
@@ -92,7 +101,9 @@ static enum http_gather_result gather_body(struct http_conn *c, struct http_body
 {
     if (body->left == 0)
         return HTTP_GATHER_END;
-    return body->blob != NULL ? gather_blob(body, g) : live_gather(c, body, g);
+    if (body->blob != NULL)
+        return gather_blob(body, g);
+    return body->text != NULL ? http_text_gather(body, g) : live_gather(c, body, g);
 }
 
 void http_conn_pump(struct http_conn *c)
@@ -111,7 +122,7 @@ void http_conn_pump(struct http_conn *c)
         enum http_gather_result result = gather_body(c, &next, &g);
         if (!gather_send(c, &g))
             return;
-        if (c->body.left > 0 && c->body.blob == NULL)
+        if (c->body.left > 0 && c->body.blob == NULL && c->body.text == NULL)
             channel_count_bytes(c->live.channel, c->server->shard, g.bytes);
         blob_unref(&c->head);
         c->body = next;
@@ -120,8 +131,7 @@ void http_conn_pump(struct http_conn *c)
         case HTTP_GATHER_MORE:
             break;
         case HTTP_GATHER_END:
-            blob_unref(&c->body.blob);
-            c->body.left = 0;
+            http_conn_drop_response(c);
             http_conn_done(c);
             return;
         case HTTP_GATHER_WAIT:
@@ -289,37 +299,8 @@ void http_reply_empty(struct http_conn *c, struct http_head *head)
         http_conn_pump(c);
 }
 
-void http_reply_blobs(struct http_conn *c, struct http_head *head, struct blob **blobs,
-                      size_t count)
+void http_reply_body(struct http_conn *c, struct http_head *head)
 {
-    struct http_gather g = {.count = 0};
-
-    CHECK(count < HTTP_GATHER_MAX);
-    head->content_length = 0;
-    for (size_t i = 0; i < count; i++)
-        head->content_length += blobs[i]->size;
-    if (reply_begin(c, head))
-        http_gather_add(&g, blob_ref(c->head), 0, c->head->size);
-    for (size_t i = 0; i < count; i++) {
-        if (g.count > 0 && !c->is_head && blobs[i]->size > 0)
-            http_gather_add(&g, blobs[i], 0, blobs[i]->size);
-        else
-            blob_unref(&blobs[i]);
-    }
-    if (g.count == 0)
-        return;
-    blob_unref(&c->head);
-    /* Not more than a full queue away from what a stream may hold: taken whole or not at all. */
-    if (gather_send(c, &g))
-        http_conn_done(c);
-    else
-        http_conn_abort(c);
-}
-
-void http_reply_segment(struct http_conn *c, struct http_head *head)
-{
-    if (c->is_head)
-        c->body.left = 0;
     if (reply_begin(c, head))
         http_conn_pump(c);
 }

@@ -26,7 +26,6 @@ static void time_route(struct http_conn *c)
 {
     char iso[HTTP_ISO_SIZE];
     struct http_head head = {
-        .status = 200,
         .type = HTTP_TYPE_TEXT,
         .cache = HTTP_CACHE_NO_STORE,
         .flags = HTTP_HEAD_MEDIA,
@@ -42,7 +41,8 @@ static void time_route(struct http_conn *c)
     http_iso_write(c->server->shard->wall_us, iso);
     memcpy(blob_pool_data(blob), iso, sizeof(iso));
     blob->size = sizeof(iso);
-    http_reply_blobs(c, &head, &blob, 1);
+    http_reply_blob(c, NULL, &head, blob);
+    blob_unref(&blob);
 }
 
 static void public_route(struct http_conn *c, const struct http_request *r)

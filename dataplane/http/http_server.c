@@ -11,6 +11,7 @@
 #include "dataplane/http/http_conn.h"
 #include "dataplane/http/http_date.h"
 #include "dataplane/http/http_pages.h"
+#include "dataplane/http/http_text.h"
 #include "drivers/net/transport.h"
 
 enum { CACHE_ENTRIES_MIN = 8, CACHE_ENTRIES_MAX = 256 };
@@ -147,6 +148,18 @@ static int inputs_new(struct http_server *server, uint32_t count)
     return 0;
 }
 
+static int texts_new(struct http_server *server)
+{
+    server->texts = calloc(HTTP_TEXT_COUNT, sizeof(*server->texts));
+    if (server->texts == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < HTTP_TEXT_COUNT; i++) {
+        server->texts[i].server = server;
+        list_push_back(&server->free_texts, &server->texts[i].link);
+    }
+    return 0;
+}
+
 static void read_limits(struct http_server *server, const struct config *config)
 {
     uint64_t queue_high_bytes = config->net_send_queue / 4;
@@ -172,12 +185,15 @@ int http_server_new(struct shard *s, struct channels *channels, struct http_serv
     list_init(&server->free_conns);
     list_init(&server->free_inputs);
     list_init(&server->partial_inputs);
+    list_init(&server->free_texts);
     read_limits(server, s->config);
     int err = conns_new(server, (uint32_t)s->config->net_streams_max);
     if (err == 0)
         err = inputs_new(server, (uint32_t)s->config->http_head_buffers);
     if (err == 0)
         err = caches_new(server);
+    if (err == 0)
+        err = texts_new(server);
     if (err == 0)
         err = http_pages_new(s, &server->pages);
     if (err < 0) {
@@ -227,6 +243,7 @@ void http_server_free(struct http_server **pserver)
         return;
     http_pages_free(&server->pages);
     caches_free(server);
+    free(server->texts);
     free(server->input_memory);
     free(server->conns);
     free(server);

@@ -3,15 +3,35 @@
 #include <stdarg.h>
 
 #include "common/counters.h"
+#include "dataplane/core/shard.h"
 
-void http_text_init(struct http_text *t, struct blob_pool *pool)
+struct http_text *http_text_take(struct http_server *server)
 {
-    t->pool = pool;
+    struct list *node = list_pop_front(&server->free_texts);
+
+    if (node == NULL)
+        return NULL;
+    struct http_text *t = CONTAINER_OF(node, struct http_text, link);
     t->count = 0;
+    t->size = 0;
     t->w = (struct writer){0};
     t->failed = false;
+    return t;
 }
 
+void http_text_release(struct http_text **pt)
+{
+    struct http_text *t = *pt;
+
+    *pt = NULL;
+    if (t == NULL)
+        return;
+    for (uint32_t i = 0; i < t->count; i++)
+        blob_unref(&t->blobs[i]);
+    list_push_front(&t->server->free_texts, &t->link);
+}
+
+/* What was written becomes the last blob's size. */
 static void text_seal(struct http_text *t)
 {
     if (t->count > 0)
@@ -21,7 +41,8 @@ static void text_seal(struct http_text *t)
 /* Starts another blob; false: none to be had. */
 static bool text_grow(struct http_text *t)
 {
-    struct blob *blob = t->count < HTTP_TEXT_BLOBS_MAX ? blob_pool_get(t->pool) : NULL;
+    struct blob_pool *pool = t->server->shard->small_blobs;
+    struct blob *blob = t->count < HTTP_TEXT_BLOBS_MAX ? blob_pool_get(pool) : NULL;
 
     if (blob == NULL)
         return false;
@@ -51,6 +72,7 @@ void http_text_printf(struct http_text *t, const char *format, ...)
         room = t->w.capacity - t->w.size;
         size_t size = rest.size < room ? rest.size : room;
         writer_put(&t->w, bytes_of(rest.ptr, size));
+        t->size += size;
         rest = bytes_from(rest, size);
     }
 }
@@ -59,20 +81,33 @@ size_t http_text_room(const struct http_text *t)
 {
     size_t blobs_left = HTTP_TEXT_BLOBS_MAX - t->count;
 
-    return (t->w.capacity - t->w.size) + blobs_left * blob_pool_blob_size(t->pool);
+    return (t->w.capacity - t->w.size) +
+           blobs_left * blob_pool_blob_size(t->server->shard->small_blobs);
 }
 
 void http_text_reply(struct http_text *t, struct http_conn *c, struct http_head *head)
 {
-    text_seal(t);
-    if (!t->failed) {
-        head->status = 200;
-        http_reply_blobs(c, head, t->blobs, t->count);
-    } else {
-        for (size_t i = 0; i < t->count; i++)
-            blob_unref(&t->blobs[i]);
+    if (t == NULL || t->failed) {
+        http_text_release(&t);
         counter_inc(&http_conn_counters(c)->http_out_of_blobs);
         http_reply_text(c, 503, 1, "Out of memory for the answer; try again.");
+        return;
     }
-    t->count = 0;
+    text_seal(t);
+    head->status = 200;
+    head->content_length = t->size;
+    c->body = (struct http_body){.text = t, .left = c->is_head ? 0 : t->size};
+    http_reply_body(c, head);
+}
+
+enum http_gather_result http_text_gather(struct http_body *body, struct http_gather *g)
+{
+    const struct http_text *t = body->text;
+
+    while (body->left > 0 && g->count < HTTP_GATHER_MAX && g->bytes < g->budget) {
+        struct blob *blob = t->blobs[body->part++];
+        http_gather_add(g, blob_ref(blob), 0, blob->size);
+        body->left -= blob->size;
+    }
+    return body->left == 0 ? HTTP_GATHER_END : HTTP_GATHER_MORE;
 }

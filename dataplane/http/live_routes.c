@@ -82,7 +82,9 @@ static void send_segment(struct http_conn *c, const struct http_request *r, stru
             c->body.framing = HTTP_FRAMING_CHUNKED;
         }
     }
-    http_reply_segment(c, &plan->head);
+    if (c->is_head)
+        c->body.left = 0;
+    http_reply_body(c, &plan->head);
 }
 
 /* Answers c->live from the channel's present snapshot. 'r' NULL: after a wait, when the request

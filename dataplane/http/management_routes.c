@@ -111,22 +111,27 @@ static void write_channel(void *user, const char *name, const struct channel_sna
         http_text_printf(t, "leat_channel_is_live{channel=\"%s\"} %d\n", name, s->is_live ? 1 : 0);
 }
 
-static void metrics_route(struct http_conn *c)
+static void write_metrics(struct http_text *t, const struct http_server *server)
 {
-    const struct http_server *server = c->server;
-    struct http_text t;
     size_t count;
     const struct counter_info *table = counters_table(&count);
+
+    write_process(t, server);
+    for (size_t i = 0; i < count; i++)
+        write_counter(t, server->shard, &table[i]);
+    write_help(t, "leat_channel_is_live", "gauge",
+               "1: a publisher feeds the channel; 0: it is awaited back");
+    channels_each(server->channels, write_channel, t);
+}
+
+static void metrics_route(struct http_conn *c)
+{
+    struct http_text *t = http_text_take(c->server);
     struct http_head head = {.type = HTTP_TYPE_METRICS, .cache = HTTP_CACHE_NO_STORE};
 
-    http_text_init(&t, server->shard->small_blobs);
-    write_process(&t, server);
-    for (size_t i = 0; i < count; i++)
-        write_counter(&t, server->shard, &table[i]);
-    write_help(&t, "leat_channel_is_live", "gauge",
-               "1: a publisher feeds the channel; 0: it is awaited back");
-    channels_each(server->channels, write_channel, &t);
-    http_text_reply(&t, c, &head);
+    if (t != NULL)
+        write_metrics(t, c->server);
+    http_text_reply(t, c, &head);
 }
 
 void management_route(struct http_conn *c, const struct http_request *r)

@@ -220,6 +220,12 @@ static void test_server_bodies(void **state)
     peer_send_str(p, "hello" TIME_REQUEST);
     world_run(w, 1000);
     expect_status(p, 200);
+    peer_send_str(p, "PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+                     "Expect: 100-continue\r\n\r\n");
+    world_run(w, 1000);
+    expect_status(p, 405);
+    assert_true(p->is_shutdown); /* the body may come or not */
+    p = world_connect(w, 0);
     peer_send_str(p, "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                      "5\r\nhello\r\n0\r\n\r\n" TIME_REQUEST);
     world_run(w, 1000);

@@ -51,6 +51,30 @@ static void test_management_metrics(void **state)
     world_free(&w);
 }
 
+/* Texts are few: who asks and does not read makes others wait, and is dropped in time. */
+static void test_management_texts_are_bounded(void **state)
+{
+    struct world *w = world_new();
+    struct peer *peers[5];
+
+    (void)state;
+    w->config.net_send_queue = 65536;
+    world_start(w);
+    for (int i = 0; i < 5; i++) {
+        peers[i] = world_connect(w, 1);
+        peers[i]->takes = 0;
+        peer_send_str(peers[i], "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_true(peers[0]->stream.queued_bytes > 10000);
+    peers[4]->takes = UINT64_MAX;
+    world_run(w, 1000);
+    assert_memory_equal(peer_take(peers[4]), "HTTP/1.1 503", 12);
+    world_run(w, 20000000);
+    assert_true(peers[0]->is_closed);
+    assert_memory_equal(fetch(world_connect(w, 1), "/metrics"), "HTTP/1.1 200", 12);
+    world_free(&w);
+}
+
 static void test_management_routes(void **state)
 {
     struct world *w = world_new();
@@ -71,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_management_metrics),
+        cmocka_unit_test(test_management_texts_are_bounded),
         cmocka_unit_test(test_management_routes),
     };
 
