@@ -12,6 +12,11 @@ export function playlistUrl(channel: string): string {
   return `/live/${channel}/index.m3u8`;
 }
 
+/* URI of the first media playlist that a multivariant playlist names; null: none. */
+export function firstVariant(playlist: string): string | null {
+  return playlist.split('\n').map((line) => line.trim()).find((line) => line !== '' && !line.startsWith('#')) ?? null;
+}
+
 /* Seconds between capture and now. The stream's own clock (PROGRAM-DATE-TIME of the picture on the
  * screen) is the truth when the viewer's clock agrees with it; a value that cannot be (negative, or
  * more than a minute away from the player's own estimate) means that it does not, and the estimate, the

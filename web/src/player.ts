@@ -2,7 +2,7 @@
  * browser's own HLS elsewhere (Safari on phones). Knows nothing of the page around it. */
 import Hls, { type ErrorData } from 'hls.js';
 import { codecs as codecWords } from './format';
-import { bufferAheadS, latencyS } from './live';
+import { bufferAheadS, firstVariant, latencyS } from './live';
 import { describe, ENDED, INTERRUPTED, NO_PLAYER, OFFLINE, pauseMs, unsupportedCodec, UNREACHABLE, type Trouble } from './words';
 
 /* connecting → playing ⇄ buffering; any → waiting (asks until the channel is there) → connecting;
@@ -95,6 +95,9 @@ export class Player {
       if (data.fatal) this.failed(data);
     });
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.play());
+    hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => {
+      if (!data.details.live && this.phase === 'connecting') this.wait(ENDED);
+    });
     hls.loadSource(this.url);
     hls.attachMedia(this.video);
   }
@@ -221,17 +224,28 @@ export class Player {
 
   private async ask(trouble: Trouble): Promise<void> {
     try {
-      const answer = await fetch(this.url, { cache: 'no-store', signal: AbortSignal.timeout(8000) });
-      if (answer.ok && !(await answer.text()).includes('#EXT-X-ENDLIST')) {
+      const state = await this.stateOfChannel();
+      if (state === 'live') {
         this.restarts += 1;
         this.start();
         return;
       }
-      const isGone = answer.status === 404 || answer.status === 410;
-      this.wait(isGone && trouble !== ENDED ? OFFLINE : trouble);
+      this.wait(state === 'ended' || trouble === ENDED ? ENDED : state === 'absent' ? OFFLINE : trouble);
     } catch {
       this.wait(UNREACHABLE);
     }
+  }
+
+  /* An ended channel can still be fetched for a while; only its media playlists say so. */
+  private async stateOfChannel(): Promise<'live' | 'ended' | 'absent' | 'unknown'> {
+    const get = (url: string) => fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(8000) });
+    const index = await get(this.url);
+    if (index.status === 404 || index.status === 410) return 'absent';
+    const variant = index.ok ? firstVariant(await index.text()) : null;
+    if (variant === null) return 'unknown';
+    const media = await get(new URL(variant, index.url).href);
+    if (!media.ok) return 'unknown';
+    return (await media.text()).includes('#EXT-X-ENDLIST') ? 'ended' : 'live';
   }
 
   private note(error: string): void {

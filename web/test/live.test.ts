@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bufferAheadS, channelOf, channelsOf, latencyS } from '../src/live';
+import { bufferAheadS, channelOf, channelsOf, firstVariant, latencyS } from '../src/live';
 
 describe('channelOf', () => {
   test.each([
@@ -57,4 +57,9 @@ describe('channelsOf', () => {
     expect(channelsOf(null)).toEqual([]);
     expect(channelsOf({})).toEqual([]);
   });
+});
+
+test('firstVariant', () => {
+  expect(firstVariant('#EXTM3U\r\n#EXT-X-STREAM-INF:BANDWIDTH=1\r\nvideo.m3u8\r\nb.m3u8\r\n')).toBe('video.m3u8');
+  expect(firstVariant('#EXTM3U\n')).toBeNull();
 });
