@@ -150,6 +150,10 @@ static void write_framing(struct writer *w, const struct http_head *head)
                       head->whole_size);
     if (head->status == 416)
         writer_printf(w, "Content-Range: bytes */%" PRIu64 "\r\n", head->whole_size);
+    if ((head->flags & HTTP_HEAD_ENCODINGS) != 0)
+        writer_str(w, "Vary: Accept-Encoding\r\n");
+    if ((head->flags & HTTP_HEAD_GZIP) != 0)
+        writer_str(w, "Content-Encoding: gzip\r\n");
     if ((head->flags & HTTP_HEAD_RANGES) != 0)
         writer_str(w, "Accept-Ranges: bytes\r\n");
     if ((head->flags & HTTP_HEAD_CLOSE) != 0)

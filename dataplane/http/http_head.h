@@ -41,7 +41,9 @@ enum http_head_flags {
     HTTP_HEAD_MEDIA = 1 << 4,      /* CORS and timing headers */
     HTTP_HEAD_RANGES = 1 << 5,     /* Accept-Ranges: bytes */
     HTTP_HEAD_ALLOW = 1 << 6,      /* Allow: what every resource here allows */
-    HTTP_HEAD_PREFLIGHT = 1 << 7   /* the answer to a CORS preflight */
+    HTTP_HEAD_PREFLIGHT = 1 << 7,  /* the answer to a CORS preflight */
+    HTTP_HEAD_ENCODINGS = 1 << 8,  /* there is a compressed form and a plain one … */
+    HTTP_HEAD_GZIP = 1 << 9        /* … and this is the compressed one */
 };
 
 /* All that a head depends on, beside the second and the configured origin. Compared with
@@ -54,10 +56,9 @@ struct http_head {
     uint32_t max_age_s;
     uint16_t status;
     uint16_t retry_after_s; /* 0: none */
+    uint16_t flags;         /* enum http_head_flags */
     uint8_t type;           /* enum http_type */
     uint8_t cache;          /* enum http_cache */
-    uint8_t flags;          /* enum http_head_flags */
-    uint8_t reserved[5];
 };
 static_assert(sizeof(struct http_head) == 48, "no padding: compared as bytes");
 

@@ -26,7 +26,8 @@ struct page {
     struct blob *blob; /* this shard's view, held for good */
     uint64_t etag;
     enum http_type type;
-    bool is_immutable; /* its name holds a hash of its content */
+    bool is_immutable;       /* its name holds a hash of its content */
+    const struct page *gzip; /* its compressed form; NULL: none */
 };
 
 struct http_pages {
@@ -146,6 +147,24 @@ static int page_compare(const void *a, const void *b)
     return strcmp(((const struct page *)a)->path, ((const struct page *)b)->path);
 }
 
+static const struct page *pages_find(const struct http_pages *pages, struct bytes path)
+{
+    struct page key;
+
+    if (!bytes_to_str(path, key.path, sizeof(key.path)))
+        return NULL;
+    return bsearch(&key, pages->pages, pages->count, sizeof(struct page), page_compare);
+}
+
+static void pages_link_gzip(struct http_pages *pages)
+{
+    for (size_t i = 0; i < pages->count; i++) {
+        char path[HTTP_PAGE_PATH_MAX + 4];
+        snprintf(path, sizeof(path), "%s.gz", pages->pages[i].path);
+        pages->pages[i].gzip = pages_find(pages, bytes_of_str(path));
+    }
+}
+
 int http_pages_new(struct shard *s, struct http_pages **ret_pages)
 {
     struct http_pages *pages = calloc(1, sizeof(*pages));
@@ -156,6 +175,10 @@ int http_pages_new(struct shard *s, struct http_pages **ret_pages)
         return -ENOMEM;
     pages->shard = s;
     int err = directory_load(pages, directory, "/");
+    if (err == -ENOMEM) {
+        free(pages);
+        return err;
+    }
     if (err < 0 || pages->count == 0) {
         if (s->index == 0)
             log_warn("http", LOG_MSG("no pages to serve: run './leat build' to build them"),
@@ -165,6 +188,7 @@ int http_pages_new(struct shard *s, struct http_pages **ret_pages)
         if (length > 0 && (size_t)length < sizeof(assets))
             (void)directory_load(pages, assets, assets_prefix);
         qsort(pages->pages, pages->count, sizeof(struct page), page_compare);
+        pages_link_gzip(pages);
         if (s->index == 0)
             log_info("http", LOG_MSG("pages loaded"), LOG_STR("directory", directory),
                      LOG_INT("files", pages->count), LOG_INT("bytes", pages->bytes));
@@ -185,15 +209,6 @@ void http_pages_free(struct http_pages **ppages)
         object_unref(&pages->pages[i].object);
     }
     free(pages);
-}
-
-static const struct page *pages_find(const struct http_pages *pages, struct bytes path)
-{
-    struct page key;
-
-    if (!bytes_to_str(path, key.path, sizeof(key.path)))
-        return NULL;
-    return bsearch(&key, pages->pages, pages->count, sizeof(struct page), page_compare);
 }
 
 /* A channel name of the configuration: [A-Za-z0-9_-]{1,64}. */
@@ -228,6 +243,25 @@ static struct bytes page_path(struct bytes path)
     return ends_in_html(path) ? (struct bytes){0} : path;
 }
 
+static void reply_page(struct http_conn *c, const struct http_request *r, const struct page *p)
+{
+    struct http_head head = {
+        .type = (uint8_t)p->type,
+        .cache = p->is_immutable ? HTTP_CACHE_IMMUTABLE : HTTP_CACHE_REVALIDATE,
+        .max_age_s = p->is_immutable ? ASSET_MAX_AGE_S : 0,
+        .flags = HTTP_HEAD_RANGES,
+    };
+
+    if (p->gzip != NULL)
+        head.flags |= HTTP_HEAD_ENCODINGS;
+    if (p->gzip != NULL && http_accepts_coding(r->accept_encoding, "gzip")) {
+        head.flags |= HTTP_HEAD_GZIP;
+        p = p->gzip;
+    }
+    head.etag = p->etag;
+    http_reply_blob(c, r, &head, p->blob);
+}
+
 void http_pages_route(struct http_conn *c, const struct http_request *r)
 {
     const struct http_pages *pages = c->server->pages;
@@ -236,14 +270,7 @@ void http_pages_route(struct http_conn *c, const struct http_request *r)
     counter_inc(&http_conn_counters(c)->http_requests_page);
     const struct page *p = pages_find(pages, path);
     if (p != NULL) {
-        struct http_head head = {
-            .etag = p->etag,
-            .type = (uint8_t)p->type,
-            .cache = p->is_immutable ? HTTP_CACHE_IMMUTABLE : HTTP_CACHE_REVALIDATE,
-            .max_age_s = p->is_immutable ? ASSET_MAX_AGE_S : 0,
-            .flags = HTTP_HEAD_RANGES,
-        };
-        http_reply_blob(c, r, &head, p->blob);
+        reply_page(c, r, p);
         return;
     }
     if (pages->count == 0 &&

@@ -11,8 +11,9 @@ enum {
     HTTP_PAGE_PATH_MAX = 128         /* "/assets/…" with the NUL */
 };
 
-/* Reads every regular file of the pages directory and of its assets/ folder. No such directory, or
- * files beyond the limits or the store's memory: logged, and answered with 503. 0 or -ENOMEM. */
+/* Reads every regular file of the pages directory and of its assets/ folder. A file X.gz is the
+ * compressed form of X, for clients that take it. No such directory, or files beyond the limits or
+ * the store's memory: logged, and answered with 503. 0 or -ENOMEM. */
 int http_pages_new(struct shard *s, struct http_pages **ret_pages);
 void http_pages_free(struct http_pages **pages);
 

@@ -136,6 +136,38 @@ bool http_query_find(struct bytes query, const char *name, struct bytes *ret_val
     return false;
 }
 
+/* "q=0", "q=0.0" and so on: not wanted at all. */
+static bool is_weight_zero(struct bytes parameters)
+{
+    while (parameters.size > 0) {
+        struct bytes value = http_trim(split_at(&parameters, ';'));
+        struct bytes name = split_at(&value, '=');
+        if (!http_token_equal(name, "q"))
+            continue;
+        for (size_t i = 0; i < value.size; i++)
+            if (value.ptr[i] != '0' && value.ptr[i] != '.')
+                return false;
+        return true;
+    }
+    return false;
+}
+
+bool http_accepts_coding(struct bytes accept_encoding, const char *coding)
+{
+    struct bytes element;
+    bool is_any_accepted = false;
+
+    while (http_list_next(&accept_encoding, &element)) {
+        struct bytes parameters = element;
+        struct bytes name = http_trim(split_at(&parameters, ';'));
+        if (http_token_equal(name, coding))
+            return !is_weight_zero(parameters);
+        if (bytes_equal_str(name, "*"))
+            is_any_accepted = !is_weight_zero(parameters);
+    }
+    return is_any_accepted;
+}
+
 static int hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
@@ -333,6 +365,7 @@ struct field_state {
     bool has_if_range;
     bool has_if_match;
     bool has_if_none_match;
+    bool has_accept_encoding;
     bool says_close;
     bool says_keep_alive;
 };
@@ -379,7 +412,8 @@ enum field {
     FIELD_RANGE,
     FIELD_IF_RANGE,
     FIELD_IF_MATCH,
-    FIELD_IF_NONE_MATCH
+    FIELD_IF_NONE_MATCH,
+    FIELD_ACCEPT_ENCODING
 };
 
 static enum field field_if(struct bytes name, const char *wanted, enum field field)
@@ -406,6 +440,8 @@ static enum field field_of(struct bytes name)
         return field_if(name, "if-none-match", FIELD_IF_NONE_MATCH);
     case 14:
         return field_if(name, "content-length", FIELD_CONTENT_LENGTH);
+    case 15:
+        return field_if(name, "accept-encoding", FIELD_ACCEPT_ENCODING);
     case 17:
         return field_if(name, "transfer-encoding", FIELD_TRANSFER_ENCODING);
     default:
@@ -452,6 +488,9 @@ static int read_field(struct bytes name, struct bytes value, struct field_state 
         break;
     case FIELD_IF_NONE_MATCH:
         read_single(value, &f->has_if_none_match, &r->if_none_match);
+        break;
+    case FIELD_ACCEPT_ENCODING:
+        read_single(value, &f->has_accept_encoding, &r->accept_encoding);
         break;
     }
     return 0;

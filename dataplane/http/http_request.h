@@ -37,6 +37,7 @@ struct http_request {
     struct bytes if_range;
     struct bytes if_match;
     struct bytes if_none_match;
+    struct bytes accept_encoding;
     uint8_t path_buffer[HTTP_TARGET_MAX];
 };
 
@@ -66,6 +67,9 @@ bool http_number_parse(struct bytes text, uint64_t *ret_number);
 /* Percent-decodes 'text' into 'out'. Bytes written; -EINVAL: a malformed or forbidden (control
  * character, encoded slash) escape; -ENOSPC. */
 int http_percent_decode(struct bytes text, uint8_t *out, size_t out_size);
+
+/* Whether an Accept-Encoding value takes 'coding' (RFC 9110 12.5.3). */
+bool http_accepts_coding(struct bytes accept_encoding, const char *coding);
 
 /* Case-insensitive for ASCII. */
 bool http_token_equal(struct bytes a, const char *b);

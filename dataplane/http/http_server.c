@@ -32,8 +32,8 @@ const struct http_head_context *http_server_context(struct http_server *server)
 /* Where to look for a head; that it is the one is checked in full. */
 static uint32_t head_hash(const struct http_head *head)
 {
-    uint64_t kind = (uint64_t)head->status << 32 | (uint64_t)head->type << 24 |
-                    (uint64_t)head->flags << 16 | head->cache;
+    uint64_t kind = (uint64_t)head->status << 32 | (uint64_t)head->flags << 16 |
+                    (uint64_t)head->type << 8 | head->cache;
 
     return (uint32_t)http_hash_add(head->etag + head->range_first,
                                    head->content_length ^ kind << 8);

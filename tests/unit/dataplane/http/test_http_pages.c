@@ -39,6 +39,7 @@ static int setup(void **state)
     write_file("empty.txt", "");
     write_file(".hidden", "secret");
     write_file("assets/app-0123.js", "let a = 1;");
+    write_file("assets/app-0123.js.gz", "compressed");
     write_file("assets/style-0123.css", "p{}");
     snprintf(path, sizeof(path), "%s/assets/link.js", directory);
     assert_int_equal(symlink("/etc/passwd", path), 0);
@@ -47,10 +48,16 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {
-        "index.html", "watch.html",         "favicon.svg",           "empty.txt",
-        ".hidden",    "assets/app-0123.js", "assets/style-0123.css", "assets/link.js",
-        "assets"};
+    static const char *const names[] = {"index.html",
+                                        "watch.html",
+                                        "favicon.svg",
+                                        "empty.txt",
+                                        ".hidden",
+                                        "assets/app-0123.js",
+                                        "assets/style-0123.css",
+                                        "assets/app-0123.js.gz",
+                                        "assets/link.js",
+                                        "assets"};
     char path[256];
 
     (void)state;
@@ -110,6 +117,25 @@ static void test_pages_are_served(void **state)
     fetch(p, "/assets/app-0123.js", field, 304);
     assert_non_null(
         strstr(fetch(p, "/assets/app-0123.js", "Range: bytes=4-4\r\n", 206), "\r\n\r\na"));
+    world_free(&w);
+}
+
+static void test_pages_compressed_for_who_takes_it(void **state)
+{
+    struct world *w = started(directory);
+    struct peer *p = world_connect(w, 0);
+
+    (void)state;
+    const char *text = fetch(p, "/assets/app-0123.js", "Accept-Encoding: gzip, br\r\n", 200);
+    assert_non_null(strstr(text, "\r\nContent-Encoding: gzip\r\n"));
+    assert_non_null(strstr(text, "\r\nVary: Accept-Encoding\r\n"));
+    assert_non_null(strstr(text, "\r\nContent-Type: text/javascript; charset=utf-8\r\n"));
+    assert_non_null(strstr(text, "\r\n\r\ncompressed"));
+    text = fetch(p, "/assets/app-0123.js", "Accept-Encoding: gzip;q=0\r\n", 200);
+    assert_null(strstr(text, "Content-Encoding"));
+    assert_non_null(strstr(text, "\r\nVary: Accept-Encoding\r\n"));
+    text = fetch(p, "/assets/style-0123.css", "Accept-Encoding: gzip\r\n", 200);
+    assert_null(strstr(text, "Vary"));
     world_free(&w);
 }
 
@@ -174,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages_are_served),
+        cmocka_unit_test(test_pages_compressed_for_who_takes_it),
         cmocka_unit_test(test_pages_nothing_else_is_served),
         cmocka_unit_test(test_pages_not_built_says_what_to_run),
         cmocka_unit_test(test_pages_list_of_channels),

@@ -291,6 +291,31 @@ static void test_query_find(void **state)
     assert_false(http_query_find((struct bytes){0}, "a", &value));
 }
 
+static void test_accepts_coding(void **state)
+{
+    static const struct {
+        const char *value;
+        bool accepts;
+    } table[] = {
+        {"gzip", true},
+        {"deflate, GZip;q=0.5, br", true},
+        {"*", true},
+        {"br, *;q=0.1", true},
+        {"gzip ; q=0.001", true},
+        {"", false},
+        {"br", false},
+        {"gzip;q=0", false},
+        {"gzip;q=0.000, *", false},
+        {"*;q=0", false},
+        {"xgzip", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++)
+        if (http_accepts_coding(bytes_of_str(table[i].value), "gzip") != table[i].accepts)
+            fail_msg("'%s'", table[i].value);
+}
+
 static void test_number_parse(void **state)
 {
     (void)state;
@@ -319,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_request_repeated_range_is_ignored),
         cmocka_unit_test(test_request_limits),
         cmocka_unit_test(test_query_find),
+        cmocka_unit_test(test_accepts_coding),
         cmocka_unit_test(test_number_parse),
     };
 
