@@ -1,4 +1,4 @@
-#include "codec_vectors.h"
+#include "tests/unit/dataplane/media/codec_vectors.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

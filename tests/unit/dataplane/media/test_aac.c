@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "codec_vectors.h"
+#include "tests/unit/dataplane/media/codec_vectors.h"
 
 static void check(const char *text, struct aac_config want)
 {

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "codec_vectors.h"
+#include "tests/unit/dataplane/media/codec_vectors.h"
 
 static struct track_info parse(enum codec codec, const char *text)
 {

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "codec_vectors.h"
 #include "dataplane/media/bits.h"
+#include "tests/unit/dataplane/media/codec_vectors.h"
 
 static void test_bits_leave_out_emulation_prevention(void **state)
 {

@@ -1,4 +1,4 @@
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>

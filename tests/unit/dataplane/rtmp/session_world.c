@@ -1,9 +1,9 @@
-#include "session_world.h"
+#include "tests/unit/dataplane/rtmp/session_world.h"
 
 #include <stdlib.h>
 
 #include "dataplane/rtmp/amf0.h"
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { NOW_US = 1000000, REPLY_MAX = 4096 };
 

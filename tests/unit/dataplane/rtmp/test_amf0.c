@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 static void test_amf0_reads_what_it_writes(void **state)
 {

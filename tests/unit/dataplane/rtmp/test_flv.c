@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { PACKETS_MAX = 8 };
 

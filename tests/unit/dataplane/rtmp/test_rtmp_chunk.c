@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { MESSAGE_MAX = 4096, MESSAGES_MAX = 64, BODY_KEEP = 1024 };
 

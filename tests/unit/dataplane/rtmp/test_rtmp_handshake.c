@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { C0_C1_SIZE = 1 + RTMP_HANDSHAKE_SIZE, NOW_MS = 0x01020304 };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "common/counters.h"
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { UNITS_MAX = 16, SCRATCH = 4096 };
 

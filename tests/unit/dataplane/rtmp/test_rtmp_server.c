@@ -13,7 +13,7 @@
 #include "dataplane/rtmp/rtmp_chunk.h"
 #include "dataplane/rtmp/rtmp_handshake.h"
 #include "drivers/net/transport.h"
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 enum { START_US = 1000000, PUBLISHERS = 2, BLOBS = 8, SENT_MAX = 16384 };
 

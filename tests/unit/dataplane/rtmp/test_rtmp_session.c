@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "dataplane/rtmp/amf0.h"
-#include "rtmp_fixture.h"
-#include "session_world.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/session_world.h"
 
 static const struct recording {
     const char *file;

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "rtmp_fixture.h"
+#include "tests/unit/dataplane/rtmp/rtmp_fixture.h"
 
 static int parse(const char *app, const char *tc_url, const char *stream, struct rtmp_target *t)
 {
