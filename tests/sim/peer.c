@@ -35,7 +35,8 @@ size_t peer_frame_ip(const struct peer *p, uint8_t protocol, const uint8_t *payl
         memcpy(ip + 8, p->address.addr, 16);
         memcpy(ip + 24, p->local.addr, 16);
     }
-    memcpy(ip + l3, payload, size);
+    if (size > 0)
+        memcpy(ip + l3, payload, size);
 
     size_t field = protocol == PROTOCOL_TCP ? 16 : protocol == PROTOCOL_UDP ? 6 : 2;
     if (field + 2 <= size) {
@@ -115,7 +116,7 @@ static void on_capture(void *user, const struct port *from, struct bytes frame, 
 
 void peer_init(struct peer *p, struct world *w, struct world_host *host, uint8_t family)
 {
-    memset(p, 0, sizeof(*p));
+    memset(p, 0, offsetof(struct peer, frames));
     p->world = w;
     p->host = host;
     p->family = family;

@@ -19,11 +19,10 @@ struct peer {
     struct world *world;
     struct world_host *host;
     uint8_t family;
-    bool is_mute;                              /* does not answer ARP or neighbour solicitations */
-    struct endpoint address;                   /* of the peer, with PEER_PORT */
-    struct endpoint local;                     /* of the host, with PEER_HOST_PORT */
-    struct peer_frame frames[PEER_FRAMES_MAX]; /* that the host sent, a ring */
-    uint32_t head;
+    bool is_mute;            /* does not answer ARP or neighbour solicitations */
+    struct endpoint address; /* of the peer, with PEER_PORT */
+    struct endpoint local;   /* of the host, with PEER_HOST_PORT */
+    uint32_t head;           /* in 'frames' */
     uint32_t count;
     /* For segments: set by hand or by peer_handshake(). */
     uint32_t snd_nxt;
@@ -32,6 +31,7 @@ struct peer {
     bool has_timestamps;
     uint32_t ts_value;
     uint32_t ts_recent;
+    struct peer_frame frames[PEER_FRAMES_MAX]; /* that the host sent, a ring */
 };
 
 /* A TCP segment in either direction. */

@@ -25,19 +25,32 @@ static uint64_t host_random(void *user)
     return world_random(user);
 }
 
+/* The same for all worlds; built once. */
+static uint8_t pattern[WORLD_PATTERN_BYTES];
+static uint16_t pattern_sums[WORLD_PATTERN_BYTES / BLOB_SUM_STRIDE + 1];
+
+static void pattern_build(void)
+{
+    static bool is_built;
+    uint64_t random = 1;
+
+    if (is_built)
+        return;
+    is_built = true;
+    for (size_t i = 0; i < WORLD_PATTERN_BYTES; i += 8) {
+        uint64_t word = world_random(&random);
+        memcpy(pattern + i, &word, 8);
+    }
+    checksum_prefix_sums(pattern, WORLD_PATTERN_BYTES, pattern_sums);
+}
+
 void world_init(struct world *w, uint64_t seed)
 {
     *w = (struct world){.now_us = 1000000, .random = seed};
     w->wire = sim_wire_new(world_random(&w->random));
-    w->pattern = malloc(WORLD_PATTERN_BYTES);
-    w->pattern_sums = malloc((WORLD_PATTERN_BYTES / BLOB_SUM_STRIDE + 1) * sizeof(uint16_t));
-    CHECK(w->wire != NULL && w->pattern != NULL && w->pattern_sums != NULL);
-    uint64_t fixed = 1;
-    for (size_t i = 0; i < WORLD_PATTERN_BYTES; i += 8) {
-        uint64_t word = world_random(&fixed);
-        memcpy(w->pattern + i, &word, 8);
-    }
-    checksum_prefix_sums(w->pattern, WORLD_PATTERN_BYTES, w->pattern_sums);
+    pattern_build();
+    w->pattern = pattern;
+    CHECK(w->wire != NULL);
 }
 
 void world_fini(struct world *w)
@@ -50,8 +63,6 @@ void world_fini(struct world *w)
     for (uint32_t i = 0; i < w->host_count; i++)
         w->hosts[i].port->driver->close(&w->hosts[i].port);
     sim_wire_free(&w->wire);
-    free(w->pattern);
-    free(w->pattern_sums);
 }
 
 static void pattern_released(struct blob *b)
@@ -79,7 +90,7 @@ struct world_host *world_host_add(struct world *w, const char *addresses,
     blob_init(&h->pattern, &h->blob_home, bytes_of(w->pattern, WORLD_PATTERN_BYTES),
               pattern_released, NULL);
     if (world_random(&w->random) % 4 != 0)
-        h->pattern.sums = w->pattern_sums;
+        h->pattern.sums = pattern_sums;
     h->env = (struct transport_env){
         .counters = &h->counters,
         .wheel = &h->wheel,

@@ -31,8 +31,7 @@ struct world {
     struct sim_wire *wire;
     struct world_host hosts[WORLD_HOSTS_MAX];
     uint32_t host_count;
-    uint8_t *pattern;
-    uint16_t *pattern_sums;
+    const uint8_t *pattern;
 };
 
 /* Deterministic random numbers. */

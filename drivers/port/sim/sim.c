@@ -255,18 +255,20 @@ static void wire_deliver(struct sim_wire *w, struct sim_port *from, const struct
     }
 }
 
-/* When the last bit of a frame of 'size' leaves; 0: the queue before the rate limit is full. */
-static uint64_t port_departure(struct sim_port *p, size_t size, uint64_t now_us)
+/* When the last bit of a frame of 'size' leaves; false: the queue before the rate is full. */
+static bool port_departure(struct sim_port *p, size_t size, uint64_t now_us, uint64_t *ret_us)
 {
     const struct sim_impairment *i = &p->impairment;
 
+    *ret_us = now_us;
     if (i->rate_bps == 0)
-        return now_us;
+        return true;
     uint64_t start = p->wire_free_us > now_us ? p->wire_free_us : now_us;
     if (i->queue_bytes != 0 && (start - now_us) * i->rate_bps / 8000000 > i->queue_bytes)
-        return 0;
+        return false;
     p->wire_free_us = start + (size * 8000000 + i->rate_bps - 1) / i->rate_bps;
-    return p->wire_free_us;
+    *ret_us = p->wire_free_us;
+    return true;
 }
 
 static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_us)
@@ -278,9 +280,10 @@ static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_
     p->stats.bytes += f->size;
     if (w->capture != NULL)
         w->capture(w->capture_user, &p->base, bytes_of(f->data, f->size), now_us);
-    uint64_t departs = port_departure(p, f->size, now_us);
+    uint64_t departs;
     bool is_too_big = p->path_mtu != 0 && f->size > (size_t)p->path_mtu + 18;
-    if (departs == 0 || is_too_big || wire_chance(w, i->loss_ppm)) {
+    if (!port_departure(p, f->size, now_us, &departs) || is_too_big ||
+        wire_chance(w, i->loss_ppm)) {
         p->stats.lost++;
         return;
     }
