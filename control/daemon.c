@@ -200,6 +200,7 @@ static int signals_init(struct daemon *d)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     d->signals = (struct loop_source){.ready = on_signal};
     d->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return d->signals.fd < 0 ? -errno : loop_add(&d->loop, &d->signals, EPOLLIN);

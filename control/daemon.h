@@ -36,7 +36,8 @@ struct daemon {
 };
 
 /* Opens everything in the run directory and starts or adopts the data plane. 'config' and
- * 'options' are borrowed. SIGTERM and SIGINT must be blocked. Errors are logged; 0 or -errno. */
+ * 'options' are borrowed. SIGTERM, SIGINT and SIGHUP must be blocked. Errors are logged; 0 or
+ * -errno. */
 int daemon_init(struct daemon *d, const struct config *config,
                 const struct daemon_options *options);
 void daemon_fini(struct daemon *d);

@@ -183,6 +183,7 @@ static void signals_block(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP); /* the terminal is gone: what was started in it ends, leat-dp too */
     sigprocmask(SIG_BLOCK, &set, NULL); /* the loop reads them from a descriptor */
     signal(SIGPIPE, SIG_IGN);
 }

@@ -5,14 +5,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/check.h"
 #include "common/log.h"
-
-enum { BACKLOG = 16 };
+#include "control/unix_socket.h"
 
 struct client {
     struct loop_source source; /* fd -1: the slot is free */
@@ -28,7 +25,7 @@ struct client {
 struct api_server {
     struct loop *loop;
     const struct rpc *rpc;
-    struct sockaddr_un address;
+    char *path;
     struct loop_source listener;
     struct client clients[API_CLIENTS_MAX];
 };
@@ -149,15 +146,6 @@ static void client_ready(struct loop_source *source, uint32_t events, uint64_t n
         client_drop(c);
 }
 
-static bool peer_is_allowed(int fd)
-{
-    struct ucred ucred;
-    socklen_t size = sizeof(ucred);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ucred, &size) == 0 &&
-           (ucred.uid == 0 || ucred.uid == geteuid());
-}
-
 /* Tells why, as far as the socket takes it at once, and closes. */
 static void refuse_and_close(int fd, int code, const char *message)
 {
@@ -184,7 +172,7 @@ static void listener_ready(struct loop_source *source, uint32_t events, uint64_t
     (void)now_us;
     if (fd < 0)
         return;
-    if (!peer_is_allowed(fd)) {
+    if (unix_peer(fd) < 0) {
         refuse_and_close(fd, RPC_INVALID_REQUEST, "only root and leatd's own user may connect");
         return;
     }
@@ -199,51 +187,32 @@ static void listener_ready(struct loop_source *source, uint32_t events, uint64_t
         client_drop(&s->clients[i]);
 }
 
-/* Only we may connect, from the moment it exists. */
-static int socket_bind(int fd, const struct sockaddr_un *address)
-{
-    mode_t mask = umask(0177);
-    int status = bind(fd, (const struct sockaddr *)address, sizeof(*address));
-
-    umask(mask);
-    return status < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
-}
-
 int api_server_new(struct loop *loop, const char *path, const struct rpc *rpc,
                    struct api_server **ret_server)
 {
     struct api_server *s = calloc(1, sizeof(*s));
-    int err = -ENAMETOOLONG;
 
     if (s == NULL)
         return -ENOMEM;
     s->loop = loop;
     s->rpc = rpc;
-    s->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
     for (size_t i = 0; i < API_CLIENTS_MAX; i++) {
         s->clients[i].server = s;
         s->clients[i].source = (struct loop_source){.fd = -1, .ready = client_ready};
         s->clients[i].stall.fire = client_stalled;
     }
-    s->address.sun_family = AF_UNIX;
-    if (!bytes_to_str(bytes_of_str(path), s->address.sun_path, sizeof(s->address.sun_path)))
-        goto fail;
-
-    unlink(path); /* left by a leatd that died: we hold the run directory's lock */
-    s->listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    err = s->listener.fd < 0 ? -errno : socket_bind(s->listener.fd, &s->address);
-    if (err == 0)
+    s->listener =
+        (struct loop_source){.fd = unix_listen(path, SOCK_STREAM), .ready = listener_ready};
+    s->path = strdup(path);
+    int err = s->path == NULL ? -ENOMEM : s->listener.fd;
+    if (err >= 0)
         err = loop_add(loop, &s->listener, EPOLLIN);
-    if (err < 0)
-        goto fail;
+    if (err < 0) {
+        api_server_free(&s);
+        return err;
+    }
     *ret_server = s;
     return 0;
-
-fail:
-    if (s->listener.fd >= 0)
-        close(s->listener.fd);
-    free(s);
-    return err;
 }
 
 void api_server_free(struct api_server **ps)
@@ -255,7 +224,9 @@ void api_server_free(struct api_server **ps)
         return;
     for (size_t i = 0; i < API_CLIENTS_MAX; i++)
         client_drop(&s->clients[i]);
+    if (s->listener.fd >= 0 && s->path != NULL)
+        unlink(s->path);
     loop_remove(s->loop, &s->listener);
-    unlink(s->address.sun_path);
+    free(s->path);
     free(s);
 }

@@ -2,20 +2,21 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/check.h"
 #include "common/log.h"
+#include "control/unix_socket.h"
 
-enum { BACKLOG = 4, PACKETS_PER_TURN = 64, HELLO_TIMEOUT_US = 2000000 };
+enum { PACKETS_PER_TURN = 64, HELLO_TIMEOUT_US = 2000000 };
 
 struct link_server {
     struct loop *loop;
     const struct link_handler *handler;
-    struct sockaddr_un address;
+    char *path;
     struct loop_source listener;
     struct loop_source peer; /* fd -1: nobody */
     struct timer hello_timer;
@@ -151,17 +152,6 @@ static void peer_ready(struct loop_source *source, uint32_t events, uint64_t now
     }
 }
 
-/* The other end's pid when it is root or runs as we do; else -EPERM. */
-static pid_t peer_identify(int fd)
-{
-    struct ucred ucred;
-    socklen_t size = sizeof(ucred);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &ucred, &size) < 0)
-        return -errno;
-    return ucred.uid == 0 || ucred.uid == geteuid() ? ucred.pid : -EPERM;
-}
-
 static void listener_ready(struct loop_source *source, uint32_t events, uint64_t now_us)
 {
     struct link_server *s = CONTAINER_OF(source, struct link_server, listener);
@@ -170,7 +160,7 @@ static void listener_ready(struct loop_source *source, uint32_t events, uint64_t
     (void)events;
     if (fd < 0)
         return;
-    pid_t pid = peer_identify(fd);
+    pid_t pid = unix_peer(fd);
     if (pid < 0 || s->is_attached) {
         log_warn("link", LOG_MSG("connection refused"),
                  LOG_STR("why", pid < 0 ? "not our user" : "a data plane is attached"));
@@ -192,38 +182,25 @@ int link_server_new(struct loop *loop, const char *path, const struct link_handl
                     struct link_server **ret_server)
 {
     struct link_server *s = calloc(1, sizeof(*s));
-    int err = -ENAMETOOLONG;
 
     if (s == NULL)
         return -ENOMEM;
     s->loop = loop;
     s->handler = handler;
-    s->listener = (struct loop_source){.fd = -1, .ready = listener_ready};
+    s->listener =
+        (struct loop_source){.fd = unix_listen(path, SOCK_SEQPACKET), .ready = listener_ready};
     s->peer = (struct loop_source){.fd = -1, .ready = peer_ready};
     s->hello_timer.fire = hello_timer_fired;
-    s->address.sun_family = AF_UNIX;
-    if (!bytes_to_str(bytes_of_str(path), s->address.sun_path, sizeof(s->address.sun_path)))
-        goto fail;
-
-    unlink(path); /* left by a leatd that died: we hold the run directory's lock */
-    s->listener.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (s->listener.fd < 0 ||
-        bind(s->listener.fd, (const struct sockaddr *)&s->address, sizeof(s->address)) < 0 ||
-        listen(s->listener.fd, BACKLOG) < 0) {
-        err = -errno;
-        goto fail;
+    s->path = strdup(path);
+    int err = s->path == NULL ? -ENOMEM : s->listener.fd;
+    if (err >= 0)
+        err = loop_add(loop, &s->listener, EPOLLIN);
+    if (err < 0) {
+        link_server_free(&s);
+        return err;
     }
-    err = loop_add(loop, &s->listener, EPOLLIN);
-    if (err < 0)
-        goto fail;
     *ret_server = s;
     return 0;
-
-fail:
-    if (s->listener.fd >= 0)
-        close(s->listener.fd);
-    free(s);
-    return err;
 }
 
 void link_server_free(struct link_server **ps)
@@ -235,8 +212,10 @@ void link_server_free(struct link_server **ps)
         return;
     wheel_cancel(&s->loop->wheel, &s->hello_timer);
     loop_remove(s->loop, &s->peer);
+    if (s->listener.fd >= 0 && s->path != NULL)
+        unlink(s->path);
     loop_remove(s->loop, &s->listener);
-    unlink(s->address.sun_path);
+    free(s->path);
     free(s);
 }
 

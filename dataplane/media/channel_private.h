@@ -65,12 +65,12 @@ struct channel_init {
 struct channel {
     /* Read by all shards; written by the home shard. */
     _Alignas(CACHE_LINE) const struct channel_snapshot *_Atomic snapshot;
-    _Atomic uint64_t sequence;       /* counts snapshots */
-    _Atomic uint64_t generation;     /* counts the slot's lives */
-    _Atomic uint32_t home;           /* shard index, | CHANNEL_MOVING */
+    _Atomic uint64_t sequence;          /* counts snapshots */
+    _Atomic uint64_t generation;        /* counts the slot's lives */
+    _Atomic uint32_t home;              /* shard index, | CHANNEL_MOVING */
     _Atomic uint64_t sent_bytes_before; /* by earlier lives of the slot */
     struct channel *_Atomic next;       /* in its bucket */
-    char name[CHANNEL_NAME_MAX + 1]; /* written before it is linked */
+    char name[CHANNEL_NAME_MAX + 1];    /* written before it is linked */
     struct channels *channels;
     struct channel_shard *shards; /* one per shard */
 

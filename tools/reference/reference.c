@@ -101,8 +101,10 @@ static int configuration_write(char *out, size_t out_size)
 static const char counters_head[] =
     "# Counters\n"
     "\n"
-    "Generated from `common/counters/*.def` by `ninja reference`; do not edit. `leatctl counters` shows them by the names below;\n"
-    "`/metrics` exports each as `leat_NAME` with the ending of its unit: events `_total`, bytes `_bytes_total`, microseconds\n"
+    "Generated from `common/counters/*.def` by `ninja reference`; do not edit. `leatctl counters` "
+    "shows them by the names below;\n"
+    "`/metrics` exports each as `leat_NAME` with the ending of its unit: events `_total`, bytes "
+    "`_bytes_total`, microseconds\n"
     "`_seconds_total`, gauges none. Every value is the sum over the shards.\n"
     "\n"
     "| counter | unit | meaning |\n"

@@ -184,9 +184,12 @@ def leave_dataplane(w):
 def terminate_leatd(w):
     w.start()
     pid = w.attached()
-    w.leatd.terminate()
-    assert w.leatd.wait(timeout=10) == 0
-    assert not alive(pid)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        w.leatd.send_signal(number)
+        assert w.leatd.wait(timeout=10) == 0
+        assert not alive(pid)
+        w.start()
+        pid = w.attached()
 
 
 @case

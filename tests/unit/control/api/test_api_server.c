@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,31 @@ static void test_api_server_socket_is_ours_alone(void **state)
 
     assert_int_equal(stat(f->path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+/* A wrong path in the configuration costs nobody a file. */
+static void test_api_server_replaces_sockets_only(void **state)
+{
+    struct fixture *f = *state;
+    struct api_server *other = NULL;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/file", f->dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(api_server_new(&f->loop, path, &rpc, &other), -EEXIST);
+    assert_int_equal(access(path, F_OK), 0);
+    unlink(path);
+    assert_int_equal(api_server_new(&f->loop, "/nonexistent/sock", &rpc, &other), -ENOENT);
+
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/stale", f->dir);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd); /* its owner died */
+    assert_int_equal(api_server_new(&f->loop, address.sun_path, &rpc, &other), 0);
+    api_server_free(&other);
 }
 
 static void test_api_server_answers_lines_however_they_come(void **state)
@@ -273,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(test_api_server_socket_is_ours_alone),
+        TEST(test_api_server_replaces_sockets_only),
         TEST(test_api_server_answers_lines_however_they_come),
         TEST(test_api_server_refuses_long_lines),
         TEST(test_api_server_bounds_its_clients),

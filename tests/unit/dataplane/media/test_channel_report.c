@@ -9,7 +9,7 @@
 
 #include "common/abi/link.h"
 #include "common/check.h"
-#include "fake_node.h"
+#include "tests/unit/dataplane/media/fake_node.h"
 
 enum { KEPT_MAX = 4 };
 
