@@ -147,6 +147,41 @@ static void test_rpc_cuts_long_names_between_characters(void **state)
     free(answer);
 }
 
+static unsigned allocations_left;
+
+static void *allocate_some(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left--;
+    return malloc(size);
+}
+
+/* Each allocation fails in turn: there is no answer, or one that says so, or the right one; and
+ * nothing leaks. */
+static void test_rpc_survives_without_memory(void **state)
+{
+    (void)state;
+    static const char line[] =
+        "{\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":{\"a\":[1,\"x\"]},\"id\":7}";
+    static const char expected[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"a\":[1,\"x\"]}}";
+    unsigned allowed = 0;
+    bool is_right = false;
+
+    for (; !is_right && allowed < 1000; allowed++) {
+        allocations_left = allowed;
+        json_set_alloc_funcs(allocate_some, free);
+        char *answer = rpc_answer(&rpc, bytes_of_str(line));
+        json_set_alloc_funcs(malloc, free);
+        is_right = answer != NULL && strcmp(answer, expected) == 0;
+        if (answer != NULL && !is_right)
+            assert_non_null(strstr(answer, "\"error\""));
+        free(answer);
+    }
+    assert_true(is_right);
+    assert_true(allowed > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_rpc_does_notifications_silently),
         cmocka_unit_test(test_rpc_refuses_with_the_codes_of_the_specification),
         cmocka_unit_test(test_rpc_refuses_what_is_not_json),
+        cmocka_unit_test(test_rpc_survives_without_memory),
         cmocka_unit_test(test_rpc_cuts_long_names_between_characters),
     };
 
