@@ -139,6 +139,7 @@ struct world *world_new(void)
     struct world *w = calloc(1, sizeof(*w));
 
     CHECK(w != NULL);
+    w->views = VIEWS;
     config_defaults(&w->config);
     w->config.net_streams_max = PEERS_MAX;
     w->config.net_small_blobs = 2048;
@@ -164,7 +165,7 @@ void world_start(struct world *w)
     blob_home_init(&s->blob_home);
     s->small_blobs =
         blob_pool_new(&s->blob_home, (uint32_t)w->config.net_small_blobs, SMALL_BLOB_SIZE);
-    w->store = store_new(64 << 20, 1, VIEWS);
+    w->store = store_new(64 << 20, 1, w->views);
     CHECK(s->small_blobs != NULL && w->store != NULL);
     s->store = store_shard_attach(w->store, 0, &w->counters, &s->blob_home);
     w->channels = fake_channels_new(w);

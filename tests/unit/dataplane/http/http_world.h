@@ -38,6 +38,7 @@ struct world {
     struct counters counters;
     struct config config;
     struct store *store;
+    uint32_t views; /* of store objects that can be sent at once */
     struct channels *channels;
     struct http_server *server;
     struct transport transport;
@@ -47,7 +48,7 @@ struct world {
     struct peer peers[PEERS_MAX];
 };
 
-/* Call world_config() for the defaults, change w->config, then world_start(). */
+/* world_new() sets the defaults; change w->config and w->views, then call world_start(). */
 struct world *world_new(void);
 void world_start(struct world *w);
 void world_free(struct world **w);

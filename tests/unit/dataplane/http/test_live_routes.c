@@ -590,6 +590,39 @@ static void test_live_evicted_under_a_slow_reader(void **state)
     world_free(&f.w);
 }
 
+/* Each object that is being sent holds a view; without one there is an answer all the same. */
+static void test_live_out_of_views(void **state)
+{
+    struct world *w = world_new();
+
+    (void)state;
+    w->views = 2;
+    world_start(w);
+    struct fixture f = {.w = w, .ch = fake_channel_start(w, "cam"), .p = NULL};
+    for (int i = 0; i < 4; i++)
+        fake_channel_part(f.ch, 1000, i == 3);
+    struct peer *slow[2];
+    for (unsigned i = 0; i < 2; i++) {
+        slow[i] = f.p = world_connect(w, 0);
+        f.p->takes = 0;
+        request(&f, i == 0 ? "cam/video-100.0.m4s" : "cam/video-100.1.m4s");
+    }
+    f.p = world_connect(w, 0);
+    request(&f, "cam/video-100.0.m4s"); /* shares the first one's view */
+    expect(&f, 200);
+    request(&f, "cam/video-100.2.m4s");
+    expect_has(expect(&f, 503), "Retry-After: 1\r\n");
+    request(&f, "cam/video-100.m4s");
+    assert_true(f.p->is_closed); /* a segment is broken off where it cannot go on */
+    assert_int_equal(counter_read(&w->counters.http_out_of_blobs), 2);
+    slow[0]->takes = UINT64_MAX;
+    world_run(w, 1000);
+    f.p = world_connect(w, 0);
+    request(&f, "cam/video-100.2.m4s");
+    expect(&f, 200);
+    world_free(&f.w);
+}
+
 static void test_live_many_waiters_are_all_answered(void **state)
 {
     struct fixture f = live();
@@ -639,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_live_segment_in_progress_that_stalls_is_broken_off),
         cmocka_unit_test(test_live_large_segment_in_slices),
         cmocka_unit_test(test_live_evicted_under_a_slow_reader),
+        cmocka_unit_test(test_live_out_of_views),
         cmocka_unit_test(test_live_many_waiters_are_all_answered),
     };
 
