@@ -401,7 +401,9 @@ static struct cut find_cut(struct packager *p, struct lane *l, const struct hori
         if (is_last) /* whether there is room for one more */
             is_complete |= h->is_forced || (expected > 0 && end + expected > limit + slack);
         if (is_complete)
-            return (struct cut){i + 1, end, next == PLACE_NEXT || (is_last && h->is_final)};
+            return (struct cut){i + 1, end,
+                                next == PLACE_NEXT ||
+                                    (is_last && h->is_final && l->segment == p->latest)};
     }
     return none;
 }
@@ -501,6 +503,8 @@ static void push(struct packager *p, struct lane *l, const struct lane_sample *s
     }
     lane_push(l, s);
     drain(p, l, &(struct horizon){.is_bytes_late = true});
+    if (l->count == 0) /* a change of codec took effect: this silence was for the old one */
+        return;
     lane_append(l, data);
     drain(p, l, &(struct horizon){0});
 }
@@ -628,6 +632,25 @@ static void start_with(struct packager *p, struct lane *l, const struct lane_sam
     drain_others(p, NULL);
 }
 
+/* Takes back a boundary that time had set, when nothing came after it. */
+static void withdraw_empty_segment(struct packager *p)
+{
+    for (size_t i = 0; i < TRACKS_MAX; i++) {
+        const struct lane *l = &p->lanes[i];
+        if (l->state == LANE_LIVE && l->segment == p->latest && (l->has_part || p->latest == 0))
+            return;
+    }
+    for (size_t i = 0; i < TRACKS_MAX; i++) {
+        struct lane *l = &p->lanes[i];
+        if (l->state != LANE_LIVE || l->segment != p->latest)
+            continue;
+        l->segment--;
+        l->has_part = true;
+        l->has_ended = true;
+    }
+    p->latest--;
+}
+
 /* Delivers everything, and ends the newest segment in all tracks. */
 static void finish_all(struct packager *p, enum lane_state next_state)
 {
@@ -641,6 +664,8 @@ static void finish_all(struct packager *p, enum lane_state next_state)
         drain(p, l, &(struct horizon){.is_forced = true, .is_final = true});
         end_us = max_of(end_us, lane_us(l, l->end_dts));
     }
+    if (p->is_running)
+        withdraw_empty_segment(p);
     for (size_t i = 0; i < TRACKS_MAX; i++) {
         struct lane *l = &p->lanes[i];
 
@@ -789,9 +814,11 @@ static void bound_lag(struct packager *p)
 {
     if (!p->has_latest || p->latest < BOUNDARIES_MAX / 2)
         return;
+    uint64_t oldest = p->latest - BOUNDARIES_MAX / 2;
     for (size_t i = 0; i < TRACKS_MAX; i++) {
-        if (p->lanes[i].state == LANE_LIVE)
-            advance(p, &p->lanes[i], p->latest - BOUNDARIES_MAX / 2);
+        /* advance() delivers what is not complete: only for a track that is behind. */
+        if (p->lanes[i].state == LANE_LIVE && p->lanes[i].segment < oldest)
+            advance(p, &p->lanes[i], oldest);
     }
 }
 
@@ -814,6 +841,10 @@ int packager_unit(struct packager *p, const struct access_unit *au, int64_t wall
         l->keyframe_cts = s.cts;
     p->wants_cut |= t.is_rebased && p->is_running;
     if (!p->is_running) {
+        if (t.hole > 0) { /* what waits is not to start with a pause */
+            counter_add(&p->counters->media_units_before_start, l->count);
+            lane_clear(l);
+        }
         start_with(p, l, &s, au->data);
         return 0;
     }
@@ -901,8 +932,9 @@ uint32_t packager_part_max(const struct packager *p, uint8_t track)
     int64_t frame = timeline_expected(&p->timeline, track);
     if (frame == 0)
         return 0;
-    int64_t limit = part_ticks(p, l);
-    return (uint32_t)min_of(max_of((limit + slack_ticks(l)) / frame, 1) * frame, limit);
+    int64_t limit = part_ticks(p, l), slack = slack_ticks(l);
+    int64_t longest = max_of((limit + slack) / frame, 1) * frame;
+    return (uint32_t)(longest + slack >= limit ? limit : longest);
 }
 
 /* --- life --- */

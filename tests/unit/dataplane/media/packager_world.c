@@ -269,6 +269,7 @@ static void on_part_end(void *user, const struct packaged_part *part)
     if (part->is_gap) {
         EXPECT(w, !w->has_pending && !part->is_independent, "track %u", part->track);
         EXPECT(w, part->duration > 0 || part->ends_segment, "track %u: empty gap", part->track);
+        t->empty_count += part->starts_segment && part->duration == 0;
         EXPECT(w,
                part->duration <= timeline_ticks(w->limits.part_us, t->timescale) || w->was_refused,
                "track %u: gap of %u", part->track, part->duration);

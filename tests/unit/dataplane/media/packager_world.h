@@ -32,6 +32,7 @@ struct world_track {
     uint32_t sequence;
     uint64_t sample_count;
     uint64_t payload_bytes;
+    uint64_t empty_count;  /* segments without any duration */
     uint64_t silent_count; /* samples of at most 8 bytes */
 };
 
