@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <rte_eal.h>
 #include <rte_errno.h>
 
 #include "common/log.h"
@@ -17,19 +18,37 @@ enum {
     FRAME_BYTES_MIN = 2048
 };
 
+/* As rte_pktmbuf_pool_create(), but for two things.
+ *
+ * Buffers come from a stack, not a ring, so that one is used again while it is still in the
+ * processor's cache; measured with 64 viewers, half the cycles per packet.
+ *
+ * Where addresses are virtual for the device too, buffers are packed over page boundaries: that
+ * saves two fifths of the memory without hugepages, and the af_xdp driver relies on it: it tells
+ * the kernel of count * size bytes, and the kernel drops what lies behind. */
 static struct rte_mempool *pool_new(const struct dpdk_queue *q, const char *what, unsigned count,
                                     unsigned data_bytes, unsigned socket)
 {
+    struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = (uint16_t)data_bytes};
+    unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+    unsigned cache = count > 4 * CACHE ? CACHE : 0;
     char name[RTE_MEMPOOL_NAMESIZE];
 
     snprintf(name, sizeof(name), "leat_%.3s_%u_%u", what, q->port_id, q->queue_id);
-    /* A stack, not the default ring: a buffer is used again while it is still in the processor's
-     * cache. Measured with 64 viewers: half the cycles per packet. */
-    unsigned cache = count > 4 * CACHE ? CACHE : 0;
-    struct rte_mempool *pool = rte_pktmbuf_pool_create_by_ops(
-        name, count, cache, 0, (uint16_t)data_bytes, (int)socket, "stack");
-    if (pool == NULL && rte_errno == EINVAL) /* that driver of DPDK is not installed */
-        pool = rte_pktmbuf_pool_create(name, count, cache, 0, (uint16_t)data_bytes, (int)socket);
+    struct rte_mempool *pool =
+        rte_mempool_create_empty(name, count, (unsigned)sizeof(struct rte_mbuf) + data_bytes, cache,
+                                 sizeof(private), (int)socket, flags);
+    if (pool == NULL)
+        return NULL;
+    /* Where that driver of DPDK is not installed the ring will do. */
+    if (rte_mempool_set_ops_byname(pool, "stack", NULL) < 0)
+        (void)rte_mempool_set_ops_byname(pool, RTE_MBUF_DEFAULT_MEMPOOL_OPS, NULL);
+    rte_pktmbuf_pool_init(pool, &private);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
     return pool;
 }
 

@@ -130,6 +130,7 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
     unsigned sharers = p->pair == NULL ? p->queue_count : 2;
     /* EAL and drivers need some of it for themselves. */
     uint64_t bytes = config->memory_bytes / 10 * 8 / sharers;
+    bool is_af_xdp = strcmp(dev->driver_name, "net_af_xdp") == 0;
     int err = rte_eth_dev_adjust_nb_rx_tx_desc(p->port_id, &rx_descriptors, &tx_descriptors);
 
     if (err < 0)
@@ -149,6 +150,8 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
         rx.offloads = 0; /* those of the port apply */
         tx.offloads = 0;
         err = dpdk_pools_new(q, bytes, p->frame_bytes_max, socket);
+        if (err == 0 && is_af_xdp && q->frames->nb_mem_chunks != 1)
+            err = -ENOMEM; /* it gives the kernel the first chunk only */
         if (err == 0)
             err = rte_eth_rx_queue_setup(p->port_id, (uint16_t)i, rx_descriptors, socket, &rx,
                                          q->frames);

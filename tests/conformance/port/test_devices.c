@@ -145,6 +145,26 @@ static void test_full_size(void **state)
     blob_unref(&b);
 }
 
+/* More frames than there are buffers, and nothing lost on the way: every one comes back. */
+static void test_many_frames(void **state)
+{
+    uint8_t sent[60] = {0};
+    uint8_t got[2048];
+
+    (void)state;
+    memcpy(sent, header, sizeof(header));
+    for (int round = 0; round < 2500; round++) {
+        for (int i = 0; i < 8; i++) {
+            sent[14] = (uint8_t)(round + i);
+            assert_int_equal(send(kernel_fd, sent, sizeof(sent), 0), sizeof(sent));
+        }
+        for (int i = 0; i < 8; i++) {
+            assert_int_equal(port_receive(got, sizeof(got)), sizeof(sent));
+            assert_int_equal(got[14], (uint8_t)(round + i));
+        }
+    }
+}
+
 /* A tap tells a sleeper that a frame has come. */
 static void test_wakes(void **state)
 {
@@ -181,9 +201,9 @@ static void test_too_many_queues(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_receive),         cmocka_unit_test(test_send_extents),
-        cmocka_unit_test(test_full_size),       cmocka_unit_test(test_wakes),
-        cmocka_unit_test(test_too_many_queues),
+        cmocka_unit_test(test_receive),   cmocka_unit_test(test_send_extents),
+        cmocka_unit_test(test_full_size), cmocka_unit_test(test_many_frames),
+        cmocka_unit_test(test_wakes),     cmocka_unit_test(test_too_many_queues),
     };
     char device[64];
 
