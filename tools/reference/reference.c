@@ -105,7 +105,8 @@ static const char counters_head[] =
     "shows them by the names below;\n"
     "`/metrics` exports each as `leat_NAME` with the ending of its unit: events `_total`, bytes "
     "`_bytes_total`, microseconds\n"
-    "`_seconds_total`, gauges none. Every value is the sum over the shards.\n"
+    "`_seconds_total`, gauges none. Times are told by shard, everything else as the sum over the "
+    "shards.\n"
     "\n"
     "| counter | unit | meaning |\n"
     "|---|---|---|\n";
