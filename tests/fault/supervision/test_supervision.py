@@ -42,6 +42,14 @@ def alive(pid):
         return False
 
 
+def is_stub(pid):
+    """It lives, and the pid has not become another program's."""
+    try:
+        return os.path.samefile(f'/proc/{pid}/exe', STUB)
+    except OSError:
+        return False
+
+
 class World:
     """A run directory, and what was started in it."""
 
@@ -98,8 +106,12 @@ class World:
         if self.leatd and self.leatd.poll() is None:
             self.leatd.kill()
             self.leatd.wait()
+        try:
+            self.stubs.add(int((self.run_dir / 'leat-dp.pid').read_text()))
+        except (OSError, ValueError):
+            pass
         for pid in self.stubs:
-            if alive(pid):
+            if is_stub(pid):
                 os.kill(pid, signal.SIGKILL)
         self.log.close()
 
