@@ -20,15 +20,21 @@ void rtmp_media_init(struct rtmp_media *m, const struct media_sink *sink, void *
     rtmp_media_reset(m);
 }
 
+static void track_forget(struct rtmp_track *t)
+{
+    t->is_used = false;
+    t->is_accepted = false;
+    t->is_announced = false;
+    t->received_size = 0;
+    t->info.codec = CODEC_NONE;
+}
+
 void rtmp_media_reset(struct rtmp_media *m)
 {
     m->has_clock = false;
-    for (size_t i = 0; i < TRACKS_MAX; i++) {
-        m->tracks[i].is_accepted = false;
-        m->tracks[i].is_announced = false;
-        m->tracks[i].received_size = 0;
-        m->tracks[i].info.codec = CODEC_NONE;
-    }
+    for (size_t i = 0; i < TRACKS_MAX; i++)
+        if (m->tracks[i].is_used) /* else untouched: its memory may not exist yet */
+            track_forget(&m->tracks[i]);
 }
 
 /* Timestamps wrap every 49.7 days; each is taken for the one nearest to the last, so that small
@@ -70,10 +76,8 @@ static void push_config(struct rtmp_media *m, unsigned index, const struct flv_p
     /* Many encoders repeat the configuration at every keyframe. */
     if (p->codec == t->info.codec && bytes_equal(p->data, bytes_of(t->received, t->received_size)))
         return;
-    t->is_accepted = false;
-    t->is_announced = false;
-    t->received_size = 0;
-    t->info.codec = CODEC_NONE;
+    track_forget(t);
+    t->is_used = true;
     if (codec_config_parse(p->codec, p->data, &t->info) != 0) {
         counter_inc(&m->counters->rtmp_config_bad);
         return;
@@ -176,6 +180,7 @@ static void push_frame(struct rtmp_media *m, unsigned index, const struct flv_pa
     /* MP3 has no configuration: its first frame tells. */
     if (p->codec == CODEC_MP3 && t->info.codec != CODEC_MP3 &&
         codec_config_parse_mp3(p->data, &t->info) == 0) {
+        t->is_used = true;
         t->received_size = 0;
         announce(m, index, now_us);
     }

@@ -11,6 +11,7 @@ struct counters;
 struct flv_packet;
 
 struct rtmp_track {
+    bool is_used;           /* something in here differs from its zeroed state */
     bool is_accepted;       /* announced, and the sink wants its units */
     bool is_announced;      /* the sink has been told of 'info' */
     unsigned length_size;   /* of NAL lengths as the publisher sends them */
@@ -31,7 +32,7 @@ struct rtmp_media {
     struct rtmp_track tracks[TRACKS_MAX];
 };
 
-/* Borrows everything. 'scratch' bounds an access unit after rewriting. */
+/* Prepares a zeroed struct. Borrows everything. 'scratch' bounds an access unit after rewriting. */
 void rtmp_media_init(struct rtmp_media *m, const struct media_sink *sink, void *user,
                      struct counters *counters, uint8_t *scratch, size_t scratch_size);
 

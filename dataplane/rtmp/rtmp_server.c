@@ -108,8 +108,8 @@ static void log_end(const struct rtmp_conn *c, const char *reason)
 {
     char peer[ENDPOINT_TEXT_MAX];
 
-    log_info("rtmp", LOG_MSG("connection over"), LOG_STR("reason", reason),
-             LOG_STR("peer", endpoint_format(&c->stream->peer, peer)), LOG_STR("channel", c->name));
+    log_info("rtmp", LOG_MSG("connection over"), LOG_STR("channel", c->name),
+             LOG_STR("peer", endpoint_format(&c->stream->peer, peer)), LOG_STR("reason", reason));
 }
 
 /* Ends the connection in order: what is queued goes out, and the peer gets time to close, since a
@@ -247,7 +247,10 @@ static void on_unpublish(void *user, uint64_t now_us)
     struct rtmp_conn *c = conn_of(user);
     const struct config *config = shard_of(c)->config;
 
-    log_end(c, "unpublished");
+    char peer[ENDPOINT_TEXT_MAX];
+
+    log_info("rtmp", LOG_MSG("unpublished"), LOG_STR("channel", c->name),
+             LOG_STR("peer", endpoint_format(&c->stream->peer, peer)));
     publication_release(c, now_us);
     wheel_arm(&shard_of(c)->wheel, &c->timer,
               now_us + config->rtmp_handshake_timeout * UINT64_C(1000));

@@ -547,7 +547,7 @@ int rtmp_session_push(struct rtmp_session *s, struct bytes in, uint64_t now_us)
 {
     int result = 0;
 
-    counter_add(&s->counters->rtmp_bytes_in, in.size);
+    counter_add(&s->counters->rtmp_received, in.size);
     s->received_bytes += (uint32_t)in.size;
     if (s->state == RTMP_SESSION_OVER)
         return -ESHUTDOWN;
