@@ -662,7 +662,7 @@ static void finish_all(struct packager *p, enum lane_state next_state)
         if (l->state != LANE_LIVE)
             continue;
         drain(p, l, &(struct horizon){.is_forced = true, .is_final = true});
-        end_us = max_of(end_us, lane_us(l, l->end_dts));
+        end_us = max_of(end_us, lane_us(l, l->end_dts + l->keyframe_cts));
     }
     if (p->is_running)
         withdraw_empty_segment(p);

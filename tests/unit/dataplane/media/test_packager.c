@@ -638,8 +638,9 @@ static void random_publish(uint64_t seed)
     struct publisher p;
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
 
-    p = begin(frames_ns[world_random(&state, 8)], 10 + world_random(&state, 120),
-              rates[world_random(&state, 4)]);
+    int64_t frame_ns = frames_ns[world_random(&state, 8)];
+    uint32_t gop = 10 + world_random(&state, 120);
+    p = begin(frame_ns, gop, rates[world_random(&state, 4)]);
     world.seed = seed;
     p.cts_us = world_random(&state, 3) * 40000;
     p.audio_lead_us = (int64_t)world_random(&state, 1500000) - 750000;
@@ -667,15 +668,15 @@ static void random_publish(uint64_t seed)
     if (count_of(&world.counters.media_epochs) == 1 && world.tracks[VIDEO].has_part)
         assert_int_equal(world.tracks[VIDEO].segment, world.tracks[AUDIO].segment);
     assert_int_equal(world.tracks[VIDEO].init_count, 1);
-    assert_int_equal(world.tracks[VIDEO].empty_count, 0);
-    assert_int_equal(world.tracks[AUDIO].empty_count, 0);
+    if (world.tracks[VIDEO].empty_count + world.tracks[AUDIO].empty_count > 0)
+        fail_msg("seed %lu: empty segment", (unsigned long)seed);
     world_fini(&world);
 }
 
 static void test_packager_keeps_its_promises_for_random_publishers(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 150; seed++)
+    for (uint64_t seed = 1; seed <= 200; seed++)
         random_publish(seed);
 }
 
