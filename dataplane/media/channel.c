@@ -54,6 +54,7 @@ static int channel_init(struct channels *c, uint32_t index)
         ch->shards[i].channel = ch;
     }
     ch->timer.fire = channel_fire_timer;
+    ch->settle_timer.fire = channel_fire_settle;
     ch->retry_timer.fire = channel_fire_retry;
     list_push_back(&c->free, &ch->link);
     if (window_init(&ch->window, &window_limits) < 0 ||

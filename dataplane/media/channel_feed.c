@@ -463,6 +463,18 @@ void channel_settle(struct channel *ch)
         channel_publish(ch);
 }
 
+void channel_settle_soon(struct channel *ch)
+{
+    if (ch->is_dirty && !timer_is_armed(&ch->settle_timer))
+        wheel_arm(&ch->shard->wheel, &ch->settle_timer, ch->shard->now_us);
+}
+
+void channel_fire_settle(struct timer *t, uint64_t now_us)
+{
+    (void)now_us;
+    channel_settle(CONTAINER_OF(t, struct channel, settle_timer));
+}
+
 void channel_fire_retry(struct timer *t, uint64_t now_us)
 {
     struct channel *ch = CONTAINER_OF(t, struct channel, retry_timer);
@@ -579,6 +591,7 @@ static void channel_finish_close(struct channel *ch, uint64_t now_us)
         wheel_arm(&ch->shard->wheel, &ch->timer, now_us + RETRY_US);
         return;
     }
+    wheel_cancel(&ch->shard->wheel, &ch->settle_timer);
     wheel_cancel(&ch->shard->wheel, &ch->retry_timer);
     counter_dec(&counters_of(ch)->channels_homed);
     list_remove(&ch->link);

@@ -79,8 +79,9 @@ struct channel {
     enum channel_state state;
     struct publication *publication; /* NULL: none */
     struct timer timer;
-    struct timer retry_timer; /* for what could not be done at once */
-    struct list link;         /* in channels_shard.homed; of a FREE slot: in channels.free */
+    struct timer settle_timer; /* the window has changed in this turn */
+    struct timer retry_timer;  /* for what could not be done at once */
+    struct list link;          /* in channels_shard.homed; of a FREE slot: in channels.free */
     struct packager *packager;
     struct window window;
     struct snapshots snapshots;
@@ -148,8 +149,12 @@ extern const struct packager_sink channel_packager_sink;
 
 /* A new generation begins on this shard: empty window, numbers from the clock. */
 void channel_open(struct channel *ch, struct shard *s);
-/* Shows what has changed, if anything has; to be called after each call into the packager. */
+/* Shows what has changed, if anything has. */
 void channel_settle(struct channel *ch);
+/* The same at the end of the shard's turn: one snapshot for all the units that came in it. To be
+ * called after each call into the packager. */
+void channel_settle_soon(struct channel *ch);
+void channel_fire_settle(struct timer *t, uint64_t now_us);
 /* The publisher is gone: all that it sent is shown, and the grace time starts. */
 void channel_lose_publisher(struct channel *ch, uint64_t now_us);
 /* Nothing is shown any more; the window is emptied. */

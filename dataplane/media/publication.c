@@ -173,6 +173,7 @@ void channel_try_leave(struct channel *ch)
 
     /* All of it before the post: from then on the other shard writes. */
     wheel_cancel(&from->wheel, &ch->timer);
+    wheel_cancel(&from->wheel, &ch->settle_timer);
     wheel_cancel(&from->wheel, &ch->retry_timer);
     list_remove(&ch->link);
     ch->is_leaving = false;
@@ -361,7 +362,7 @@ int publication_track(struct publication *p, uint8_t track, const struct track_i
     if (p->state != PUBLICATION_HELD)
         return -ESTALE;
     int err = packager_track(p->channel->packager, track, info, p->shard->wall_us);
-    channel_settle(p->channel);
+    channel_settle_soon(p->channel);
     return err;
 }
 
@@ -371,6 +372,6 @@ int publication_unit(struct publication *p, const struct access_unit *au, uint64
     if (p->state != PUBLICATION_HELD)
         return -ESTALE;
     int err = packager_unit(p->channel->packager, au, p->shard->wall_us);
-    channel_settle(p->channel);
+    channel_settle_soon(p->channel);
     return err;
 }

@@ -137,6 +137,25 @@ static struct segment *track_push(struct window *w, struct window_track *t, uint
     return s;
 }
 
+/* RTMP's timestamps are whole milliseconds, so a measured rate is off by up to a tenth of a per
+ * cent at first: the standard rate nearest to it is meant, if one is that near. */
+static uint32_t standard_rate(uint32_t frames_per_1000s)
+{
+    static const uint32_t rates[] = {23976, 24000, 25000, 29970, 30000, 48000, 50000, 59940, 60000};
+    uint32_t nearest = frames_per_1000s;
+    uint32_t nearest_off = frames_per_1000s / 900;
+
+    for (size_t i = 0; i < ARRAY_COUNT(rates); i++) {
+        uint32_t off =
+            rates[i] > frames_per_1000s ? rates[i] - frames_per_1000s : frames_per_1000s - rates[i];
+        if (off < nearest_off) {
+            nearest = rates[i];
+            nearest_off = off;
+        }
+    }
+    return nearest;
+}
+
 static void track_complete_last(struct window_track *t)
 {
     struct segment *s = track_last(t);
@@ -152,9 +171,10 @@ static void track_complete_last(struct window_track *t)
     uint64_t bits_per_second = s->size * 8 * 1000000 / duration_us;
     if (bits_per_second > t->peak_bits_per_second)
         t->peak_bits_per_second = bits_per_second;
+    t->complete_samples += s->sample_count;
     if (t->kind == MEDIA_VIDEO)
-        t->frames_per_1000s =
-            (uint32_t)(((uint64_t)s->sample_count * 1000000000 + duration_us / 2) / duration_us);
+        t->frames_per_1000s = standard_rate(
+            (uint32_t)((t->complete_samples * 1000000000 + t->complete_us / 2) / t->complete_us));
 }
 
 /* Fills the numbers that 't' missed with segments that are nothing but gaps, as long as those of

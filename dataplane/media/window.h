@@ -49,7 +49,8 @@ struct window_track {
     uint64_t peak_bits_per_second; /* of any complete segment */
     uint64_t complete_bytes;       /* of all complete segments ever … */
     uint64_t complete_us;          /* … and their duration */
-    uint32_t frames_per_1000s;     /* video: measured over the last complete segment; 0: unknown */
+    uint64_t complete_samples;     /* video: in them */
+    uint32_t frames_per_1000s;     /* video: measured over all of them; 0: unknown */
 };
 
 /* One stretch of the channel's time axis, from a discontinuity to the next: a DASH period. */
