@@ -164,6 +164,29 @@ static int worker_open_kernel(struct worker *w)
     return err < 0 ? err : shard_add_transport(&w->shard, w->kernel);
 }
 
+/* What another shard's stack heard. */
+static void worker_hear(struct shard *s, const struct message *m)
+{
+    struct worker *w = CONTAINER_OF(s, struct worker, shard);
+    struct net_news news;
+
+    memcpy(&news, m->args, sizeof(news));
+    if (w->stack != NULL)
+        net_hear(w->stack, &news, s->now_us);
+}
+
+/* A full mailbox loses the news, as a network might: whoever needs it asks again. */
+static void worker_share(void *user, const struct net_news *news)
+{
+    struct worker *w = user;
+    struct message m = {.handle = worker_hear};
+
+    memcpy(m.args, news, sizeof(*news));
+    for (uint32_t i = 0; i < w->node->count; i++)
+        if (i != w->shard.index)
+            (void)shard_post(w->node->shards[i], &m);
+}
+
 static int worker_open_stack(struct worker *w)
 {
     struct node *n = w->node;
@@ -175,6 +198,8 @@ static int worker_open_stack(struct worker *w)
     struct net_config config = {
         .vlan = (uint16_t)n->config->port_vlan,
         .mtu = (uint16_t)n->config->port_mtu,
+        .share = n->count > 1 ? worker_share : NULL,
+        .share_user = w,
     };
     int err = net_config_set_addresses(&config, n->config->port_address.text);
     if (err < 0)

@@ -69,7 +69,7 @@ void arp_input(struct net_stack *s, struct bytes message)
     bool is_for_us = address_is_own(s, 4, target);
     if (operation == ARP_REPLY) {
         if (is_for_us && !is_probe)
-            neighbour_learn(s, 4, sender, sender_mac, NEIGHBOUR_ANSWERED);
+            news_neighbour(s, 4, sender, sender_mac);
         return;
     }
     if (!is_for_us)

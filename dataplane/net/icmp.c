@@ -107,7 +107,7 @@ void icmp_error(struct net_stack *s, const struct net_rx *rx, enum net_error_kin
     }
     struct endpoint local = endpoint_of(rx->family, source.ptr, local_port);
     struct endpoint peer = endpoint_of(rx->family, destination.ptr, peer_port);
-    tcp_icmp_error(s, &local, &peer, seq, kind, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu);
+    news_icmp_error(s, &local, &peer, seq, kind, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu);
 }
 
 void icmp_input(struct net_stack *s, const struct net_rx *rx)

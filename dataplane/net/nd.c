@@ -152,8 +152,26 @@ static int advert_input(struct net_stack *s, const struct net_rx *rx, struct cur
         return 0;
     }
     /* An answer to a unicast probe may leave its address out (RFC 4861 §7.2.4). */
-    neighbour_learn(s, 6, target, mac != NULL ? mac : rx->source_mac, NEIGHBOUR_ANSWERED);
+    news_neighbour(s, 6, target, mac != NULL ? mac : rx->source_mac);
     return 0;
+}
+
+void nd_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s)
+{
+    bool is_same = s->learned_router.family != 0 && memcmp(s->learned_router.addr, addr, 16) == 0;
+    bool is_expired = s->learned_router.family == 0 || s->now_us >= s->learned_router_until_us;
+
+    if (lifetime_s == 0) {
+        if (is_same)
+            s->learned_router = (struct net_address){0};
+        return;
+    }
+    if (!is_same && !is_expired) /* the first one stays while it lasts */
+        return;
+    s->learned_router = (struct net_address){.family = 6};
+    memcpy(s->learned_router.addr, addr, 16);
+    s->learned_router_until_us = s->now_us + (uint64_t)lifetime_s * 1000000;
+    wheel_cancel(s->wheel, &s->solicit);
 }
 
 static int router_input(struct net_stack *s, const struct net_rx *rx, struct cursor *c)
@@ -164,21 +182,7 @@ static int router_input(struct net_stack *s, const struct net_rx *rx, struct cur
     (void)option_find(c, OPTION_SOURCE_MAC, &is_ok);
     if (!is_ok || !address_is_link_local(rx->source))
         return -1;
-    uint16_t lifetime_s = load_be16(rx->payload.ptr + 6);
-    bool is_same =
-        s->learned_router.family != 0 && memcmp(s->learned_router.addr, rx->source, 16) == 0;
-    bool is_expired = s->learned_router.family == 0 || s->now_us >= s->learned_router_until_us;
-    if (lifetime_s == 0) {
-        if (is_same)
-            s->learned_router = (struct net_address){0};
-        return 0;
-    }
-    if (!is_same && !is_expired) /* the first one stays while it lasts */
-        return 0;
-    s->learned_router = (struct net_address){.family = 6};
-    memcpy(s->learned_router.addr, rx->source, 16);
-    s->learned_router_until_us = s->now_us + (uint64_t)lifetime_s * 1000000;
-    wheel_cancel(s->wheel, &s->solicit);
+    news_router(s, rx->source, load_be16(rx->payload.ptr + 6));
     return 0;
 }
 

@@ -12,6 +12,7 @@ enum {
     SOLICITS_PER_SECOND = 100,
     CHALLENGES_PER_SECOND = 1000,
     RESETS_PER_SECOND = 1000,
+    SHARES_PER_SECOND = 1000,
     CONTROL_BLOB_BYTES = 2048
 };
 
@@ -112,6 +113,7 @@ static void stack_init(struct net_stack *s, struct port_queue *queue,
     s->icmp_rate.per_second = ICMP_PER_SECOND;
     s->solicit_rate.per_second = SOLICITS_PER_SECOND;
     s->reset_rate.per_second = RESETS_PER_SECOND;
+    s->share_rate.per_second = SHARES_PER_SECOND;
     /* Not a number that outsiders could count along (RFC 5961 §7, CVE-2016-5696). */
     s->challenge_rate.per_second =
         CHALLENGES_PER_SECOND / 2 +

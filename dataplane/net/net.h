@@ -6,6 +6,8 @@
 #ifndef DATAPLANE_NET_NET_H
 #define DATAPLANE_NET_NET_H
 
+#include <assert.h>
+
 #include "drivers/net/transport.h"
 #include "drivers/port/port.h"
 
@@ -19,6 +21,20 @@ struct net_address {
 };
 
 enum net_congestion { NET_CONGESTION_CUBIC, NET_CONGESTION_RENO };
+
+/* Something that one stack heard and the stacks of the port's other queues must know: a card
+ * hands ARP, neighbour discovery and ICMP to one queue, whoever asked. Small enough for a
+ * mailbox message (struct message.args). */
+struct net_news {
+    uint8_t kind; /* the stack's */
+    uint8_t family;
+    uint16_t number;
+    uint32_t seq;
+    uint16_t ports[2];
+    uint8_t mac[6];
+    uint8_t address[2][16];
+};
+static_assert(sizeof(struct net_news) <= 56, "fits a mailbox message");
 
 /* All-zero members mean the default that their comment names. */
 struct net_config {
@@ -39,6 +55,10 @@ struct net_config {
     uint32_t keepalive_probes_max;      /* unanswered, then -ETIMEDOUT; 0: 6 */
     uint32_t retransmits_max;           /* in a row, then -ETIMEDOUT; 0: 10 */
     uint32_t time_wait_ms;              /* 0: 60,000 */
+    /* Passes 'news' (borrowed) on to the stacks of the other queues, which take it with
+     * net_hear() on their shards. Called at most 1,000 times a second. NULL: there is one. */
+    void (*share)(void *user, const struct net_news *news);
+    void *share_user;
 };
 
 /* Reads "192.0.2.10/24,2001:db8::10/64" into c->addresses. -EINVAL: not such a list or without
@@ -54,6 +74,9 @@ int net_config_set_gateways(struct net_config *c, const char *text);
  * (*ret)->ops->free(). */
 int net_new(const struct net_config *config, struct port_queue *queue,
             const struct transport_env *env, struct transport **ret);
+
+/* Takes what another queue's stack shared; on the shard of 't'. */
+void net_hear(struct transport *t, const struct net_news *news, uint64_t now_us);
 
 /* What is in use of each pool: for gauges, and for tests that want the baseline back. */
 struct net_usage {

@@ -53,6 +53,7 @@ struct net_stack {
     struct rate solicit_rate;
     struct rate challenge_rate; /* RFC 5961 §7 */
     struct rate reset_rate;
+    struct rate share_rate;
     struct blob_pool *control_blobs; /* payload of ICMP messages that do not fit a header */
     struct udp_bind binds[UDP_BINDS_MAX];
     uint32_t bind_count;
@@ -124,9 +125,22 @@ void icmp_port_unreachable(struct net_stack *s, const struct net_rx *rx);
 /* What an ICMP or ICMPv6 error says about a packet that we sent. 'quoted' begins with its
  * transport header. */
 enum net_error_kind { NET_ERROR_TOO_BIG, NET_ERROR_UNREACHABLE };
-void tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+/* False: about no connection of this stack. */
+bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
                     uint32_t seq, enum net_error_kind kind, uint16_t mtu);
 void tcp_input(struct net_stack *s, const struct net_rx *rx);
+
+/* --- news.c: what all stacks of a port must know; each is taken in here and passed on --- */
+
+/* A neighbour answered somebody's question: an ARP reply or a solicited advertisement. */
+void news_neighbour(struct net_stack *s, uint8_t family, const uint8_t *addr,
+                    const uint8_t mac[static 6]);
+void news_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
+void news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+                     uint32_t seq, enum net_error_kind kind, uint16_t mtu);
+
+/* A router with this link-local address, for so long; 0: no more. */
+void nd_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
 
 /* --- address.c --- */
 

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/icmp.h"
 #include "tests/sim/world.h"
 
 enum { STREAMS_MAX = 8, PORT = 7000 };
@@ -65,7 +67,8 @@ struct run {
     uint32_t stream_count;
     uint32_t accepted;
     bool is_failed;
-    bool is_silent; /* the wire is cut */
+    bool is_silent;    /* the wire is cut */
+    uint16_t path_mtu; /* of a router on the way from the server; 0: none */
 };
 
 __attribute__((format(printf, 2, 3))) static void fail(struct run *r, const char *format, ...)
@@ -346,6 +349,64 @@ static void wire_cut(struct run *r)
     sim_impair(r->client->port, &cut);
 }
 
+/* The router that will not pass 'frame' on says so (RFC 1191, RFC 8201). */
+static void too_big_reply(struct run *r, struct bytes frame, size_t l2_size, uint64_t now_us)
+{
+    uint8_t reply[160];
+    const uint8_t *ip = frame.ptr + l2_size;
+    uint8_t *h = reply + l2_size;
+    bool is_v6 = ip[0] >> 4 == 6;
+    size_t ip_size = is_v6 ? IPV6_SIZE : IPV4_SIZE;
+    size_t size = ICMP_SIZE + ip_size + 8;
+    uint8_t *m = h + ip_size;
+
+    memset(reply, 0, sizeof(reply));
+    memcpy(reply, frame.ptr, l2_size);
+    memcpy(reply, frame.ptr + 6, 6);
+    memcpy(reply + 6, frame.ptr, 6);
+    memcpy(h, ip, ip_size);
+    memcpy(m + ICMP_SIZE, ip, ip_size + 8);
+    if (is_v6) {
+        store_be16(h + 4, (uint16_t)size);
+        h[6] = PROTOCOL_ICMPV6;
+        memcpy(h + 8, ip + 24, 16);
+        memcpy(h + 24, ip + 8, 16);
+        m[0] = ICMP6_TOO_BIG;
+        store_be32(m + 4, r->path_mtu);
+        uint32_t sum = checksum_pseudo_header(h + 8, h + 24, 6, PROTOCOL_ICMPV6) + (uint32_t)size;
+        store_be16(m + 2, checksum_finish(sum + checksum_sum(m, size)));
+    } else {
+        store_be16(h + 2, (uint16_t)(IPV4_SIZE + size));
+        h[9] = PROTOCOL_ICMP;
+        memcpy(h + 12, ip + 16, 4);
+        memcpy(h + 16, ip + 12, 4);
+        store_be16(h + 10, 0);
+        store_be16(h + 10, checksum_finish(checksum_sum(h, IPV4_SIZE)));
+        m[0] = ICMP_UNREACHABLE;
+        m[1] = ICMP_CODE_FRAGMENTATION_NEEDED;
+        store_be16(m + 6, r->path_mtu);
+        store_be16(m + 2, checksum_finish(checksum_sum(m, size)));
+    }
+    sim_inject(r->server->port, bytes_of(reply, l2_size + ip_size + size), now_us + 500);
+}
+
+static void on_capture(void *user, const struct port *from, struct bytes frame, uint64_t now_us)
+{
+    struct run *r = user;
+    size_t l2_size = frame.size > 18 && load_be16(frame.ptr + 12) == ETHERTYPE_VLAN ? 18 : 14;
+
+    if (r->path_mtu != 0 && from == r->server->port && frame.size > l2_size + r->path_mtu)
+        too_big_reply(r, frame, l2_size, now_us);
+}
+
+static void path_narrow(struct run *r, bool is_v6)
+{
+    if (r->path_mtu != 0)
+        return;
+    r->path_mtu = (uint16_t)world_between(&r->random, is_v6 ? 1280 : 600, 1480);
+    sim_path_mtu(r->server->port, r->path_mtu);
+}
+
 static void check_results(struct run *r)
 {
     bool may_fail = r->kind == KIND_ABORT || r->kind == KIND_REFUSE || r->kind == KIND_EXHAUSTION ||
@@ -405,6 +466,7 @@ static bool run_seed(uint64_t seed)
     bool is_v6 = world_random(&r->random) % 2 == 0;
     world_init(&r->world, world_random(&r->random));
     run_hosts(r, is_v6);
+    sim_capture(r->world.wire, on_capture, r);
     struct endpoint any = {.family = 6, .port = PORT};
     static const struct listen_events listen_events = {.accept = on_accept};
     if (r->server->transport->ops->listen(r->server->transport, &any, &listen_events, r) != 0)
@@ -416,6 +478,8 @@ static bool run_seed(uint64_t seed)
     while (!run_users(r) && !r->is_failed && r->world.now_us < end_us) {
         if (r->kind == KIND_SILENCE && !r->is_silent && r->world.now_us >= cut_us)
             wire_cut(r);
+        if (r->kind == KIND_PATH_MTU && r->world.now_us >= cut_us)
+            path_narrow(r, is_v6);
         world_step(&r->world, r->world.now_us + 10000);
     }
     if (r->world.now_us >= end_us)

@@ -432,33 +432,35 @@ void tcp_input(struct net_stack *s, const struct net_rx *rx)
     listen_input(s, rx, &segment, &local, &peer, iss_after);
 }
 
-void tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
                     uint32_t seq, enum net_error_kind kind, uint16_t mtu)
 {
     struct tcp_conn *c = tcp_conn_find(s, local, peer, flow_hash(&s->flow_key, local, peer));
     uint16_t mtu_min = peer->family == 4 ? IPV4_MTU_MIN : IPV6_MTU_MIN;
 
+    if (c == NULL)
+        return false;
     /* About something that is in flight now, or a forgery (RFC 5927 §4). */
-    if (c == NULL || seq_is_before(seq, c->snd_una) || !seq_is_before(seq, c->snd_nxt)) {
+    if (seq_is_before(seq, c->snd_una) || !seq_is_before(seq, c->snd_nxt)) {
         NET_COUNT(s, net_icmp_ignored);
-        return;
+        return true;
     }
     if (kind == NET_ERROR_UNREACHABLE) {
         NET_COUNT(s, net_icmp_unreachables);
         c->soft_error = -EHOSTUNREACH; /* RFC 1122 §4.2.3.9: a hint, should it time out */
-        return;
+        return true;
     }
     if (mtu < mtu_min) /* also 0, from routers older than RFC 1191 */
         mtu = mtu_min;
     if (mtu >= c->path_mtu) {
         NET_COUNT(s, net_icmp_ignored);
-        return;
+        return true;
     }
     NET_COUNT(s, net_path_mtu_reductions);
     c->path_mtu = mtu;
     tcp_conn_set_mss(s, c);
     if (c->state < TCP_ESTABLISHED)
-        return;
+        return true;
     /* Not congestion: everything goes again in smaller packets, at the same rate. */
     ranges_mark_all_lost(&c->ranges, &s->tcp.ranges);
     c->dupack_bytes = 0;
@@ -466,4 +468,5 @@ void tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const str
     c->flags |= CONN_IN_LOSS;
     c->flags &= ~(uint32_t)CONN_IN_RECOVERY;
     tcp_want_output(s, c);
+    return true;
 }

@@ -281,7 +281,8 @@ static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_
     if (w->capture != NULL)
         w->capture(w->capture_user, &p->base, bytes_of(f->data, f->size), now_us);
     uint64_t departs;
-    bool is_too_big = p->path_mtu != 0 && f->size > (size_t)p->path_mtu + 18;
+    size_t l2_size = f->size > 18 && get_be16(f->data + 12) == 0x8100 ? 18 : 14;
+    bool is_too_big = p->path_mtu != 0 && f->size > p->path_mtu + l2_size;
     if (!port_departure(p, f->size, now_us, &departs) || is_too_big ||
         wire_chance(w, i->loss_ppm)) {
         p->stats.lost++;

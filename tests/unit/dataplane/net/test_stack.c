@@ -69,9 +69,10 @@ static const uint8_t evil_mac[6] = {2, 0, 0, 0, 0, 0x66};
 /* An ARP message about the peer's address from 'mac'. */
 static void arp_from(const uint8_t *mac, uint16_t operation)
 {
-    uint8_t frame[ETHERNET_SIZE + ARP_SIZE] = {2, 0, 0, 0, 0, 1};
+    uint8_t frame[ETHERNET_SIZE + ARP_SIZE] = {0};
     uint8_t *a = frame + ETHERNET_SIZE;
 
+    memcpy(frame, f.peer.host->port->driver->info(f.peer.host->port)->mac, 6);
     memcpy(frame + 6, mac, 6);
     store_be16(frame + 12, ETHERTYPE_ARP);
     store_be16(a, 1);
@@ -368,6 +369,43 @@ static void test_stack_learns_a_router(void **state)
     world_fini(&f.world);
 }
 
+static void on_share(void *user, const struct net_news *news)
+{
+    struct world_host *other = user;
+
+    net_hear(other->transport, news, f.world.now_us);
+}
+
+/* Two queues of one port: the answer to what the second asked arrives at the first. */
+static void test_stack_hears_what_others_learn(void **state)
+{
+    struct net_config config = {0};
+    const struct sim_port_config port = {0};
+
+    (void)state;
+    start(4, 0, 0);
+    f.peer.is_mute = true;
+    ping(20);
+    struct net_usage usage;
+    net_usage(f.host->transport, &usage);
+    assert_int_equal(usage.pending_packets, 1);
+
+    config.share = on_share;
+    config.share_user = f.host;
+    struct world_host *first = world_host_add(&f.world, "10.0.0.1/24", &config, &port, 4, 1 << 20);
+    struct world_host *second = f.host;
+    f.peer.host = first;
+    arp_from(peer_mac, ARP_REPLY);
+    f.peer.host = second;
+    world_turn(&f.world);
+    net_usage(second->transport, &usage);
+    assert_int_equal(usage.pending_packets, 0);
+    ping(20);
+    expect_pong(20);
+    assert_int_equal(count_of(&first->counters.net_news_shared), 1);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_stack_exchanges_datagrams),
         cmocka_unit_test(test_stack_says_that_nobody_listens),
         cmocka_unit_test(test_stack_learns_a_router),
+        cmocka_unit_test(test_stack_hears_what_others_learn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
