@@ -309,6 +309,14 @@ void neighbour_confirm(struct net_stack *s, uint32_t index)
     }
 }
 
+void neighbour_doubt(struct net_stack *s, uint32_t index)
+{
+    struct neighbour *e = &s->neighbours.entries[index];
+
+    if (e->state == NEIGHBOUR_REACHABLE)
+        neighbour_set_state(s, e, NEIGHBOUR_STALE); /* the next packet starts the question */
+}
+
 void neighbour_send(struct net_stack *s, uint32_t index, const struct net_packet *packet,
                     bool is_control)
 {

@@ -79,6 +79,9 @@ bool neighbour_is_usable(struct net_stack *s, uint32_t index);
 /* A higher protocol made progress through this neighbour. */
 void neighbour_confirm(struct net_stack *s, uint32_t index);
 
+/* A higher protocol hears nothing back: time to ask whether the neighbour is still there. */
+void neighbour_doubt(struct net_stack *s, uint32_t index);
+
 /* Puts the destination into the packet and sends it, or keeps it until the neighbour answers.
  * Drops (counted) what cannot be kept. */
 void neighbour_send(struct net_stack *s, uint32_t index, const struct net_packet *packet,

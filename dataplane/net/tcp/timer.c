@@ -6,7 +6,8 @@
 enum {
     RTO_MIN_US = 200000, /* as Linux; RFC 6298 (2.4) says 1 s, for clocks of its time */
     RTO_MAX_US = 60000000,
-    SYN_RETRIES_MAX = 5
+    SYN_RETRIES_MAX = 5,
+    DOUBT_RETRIES = 2 /* then the next hop may be what is gone */
 };
 
 void tcp_timer_set(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind,
@@ -68,6 +69,8 @@ static void syn_expired(struct net_stack *s, struct tcp_conn *c)
 
 static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
 {
+    if (c->retries == DOUBT_RETRIES)
+        neighbour_doubt(s, c->neighbour);
     if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED) {
         syn_expired(s, c);
         return;

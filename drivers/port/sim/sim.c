@@ -288,7 +288,8 @@ static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_
         p->stats.lost++;
         return;
     }
-    if (f->size > 14 && wire_chance(w, i->corrupt_ppm)) {
+    bool is_arp = f->size > l2_size && get_be16(f->data + l2_size - 2) == 0x0806;
+    if (f->size > 14 && wire_chance(w, i->corrupt_ppm) && !is_arp) {
         uint64_t bit = wire_random(w) % ((f->size - 14) * 8);
         f->data[14 + bit / 8] ^= (uint8_t)(1u << (bit % 8));
         p->stats.corrupted++;

@@ -16,7 +16,9 @@ struct sim_wire;
 struct sim_impairment {
     uint32_t loss_ppm;
     uint32_t duplicate_ppm;
-    uint32_t corrupt_ppm; /* one bit flips somewhere behind the Ethernet header */
+    /* One bit flips somewhere behind the Ethernet header: what a link's own checksum missed. Not
+     * in ARP messages, which have no other one. */
+    uint32_t corrupt_ppm;
     uint32_t reorder_ppm; /* held back by up to reorder_us, so that later frames overtake */
     uint64_t reorder_us;
     uint64_t delay_us;
