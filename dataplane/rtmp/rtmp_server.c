@@ -144,8 +144,10 @@ static void conn_release(struct rtmp_conn *c)
     wheel_cancel(&server->shard->wheel, &c->timer);
     counter_dec(&server->shard->counters->rtmp_connections);
     slot->generation++;
-    /* Gives the pages back; they read as zero from now on, as a new connection wants them. */
-    CHECK(madvise(c, server->stride, MADV_DONTNEED) == 0);
+    /* Gives the pages back; they read as zero from now on, as a new connection wants them. Locked
+     * memory stays where it is. */
+    if (madvise(c, server->stride, MADV_DONTNEED) != 0)
+        memset(c, 0, sizeof(*c));
     list_push_front(&server->free, &slot->link);
 }
 
@@ -157,8 +159,8 @@ static void conn_trim(struct rtmp_conn *c)
     if (r->touched_bytes <= BUFFER_KEEP_BYTES || !rtmp_chunk_is_idle(r))
         return;
     for (size_t i = 0; i < RTMP_PARTIAL_MAX; i++)
-        CHECK(madvise(r->memory + i * r->slot_bytes + BUFFER_KEEP_BYTES,
-                      r->slot_bytes - BUFFER_KEEP_BYTES, MADV_DONTNEED) == 0);
+        (void)madvise(r->memory + i * r->slot_bytes + BUFFER_KEEP_BYTES,
+                      r->slot_bytes - BUFFER_KEEP_BYTES, MADV_DONTNEED);
     r->touched_bytes = 0;
 }
 
