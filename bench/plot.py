@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Draws a benchmark's JSON file: one bar chart (SVG and PNG) per metric, nothing but the file read.
 
 usage: plot.py FILE.json OUTPUT_DIR

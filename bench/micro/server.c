@@ -17,7 +17,8 @@ enum {
     GOP_FRAMES = 60,
     FRAMES_PER_PART = 6,
     VIEWS = 4096,
-    TURNS_MAX = 1000
+    TURNS_MAX = 1000,
+    SETTLE_US = 10000
 };
 
 /* AVCDecoderConfigurationRecord of a 1280x720 constrained baseline stream (made with x264). */
@@ -93,10 +94,22 @@ static int server_feed(struct server *s, uint32_t part_bytes)
                                  .pts_us = (int64_t)n * 1000000 / FRAME_RATE,
                                  .data = bytes_of(frame, frame_bytes)};
         err = publication_unit(s->publication, &au, s->shard.now_us);
+        shard_read_clocks(&s->shard);
         (void)shard_turn(&s->shard);
     }
     free(frame);
     return err;
+}
+
+/* The channel shows what has changed from a timer, so some turns later. */
+static void server_settle(struct server *s)
+{
+    uint64_t until_us = s->shard.now_us + SETTLE_US;
+
+    while (s->shard.now_us < until_us) {
+        shard_read_clocks(&s->shard);
+        (void)shard_turn(&s->shard);
+    }
 }
 
 /* The parts of the latest snapshot, the growing segment's first part excluded. */
@@ -186,6 +199,8 @@ int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t 
         err = server_publish(s);
     if (err == 0)
         err = server_feed(s, part_bytes);
+    if (err == 0)
+        server_settle(s);
     if (err == 0)
         err = server_list_paths(s);
 

@@ -130,6 +130,8 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
     unsigned sharers = p->pair == NULL ? p->queue_count : 2;
     /* EAL and drivers need some of it for themselves. */
     uint64_t bytes = config->memory_bytes / 10 * 8 / sharers;
+    /* A ring passes packets on as they are: frames of its MTU are never made. */
+    uint16_t frame_bytes = p->ring != NULL ? 0 : p->frame_bytes_max;
     bool is_af_xdp = strcmp(dev->driver_name, "net_af_xdp") == 0;
     int err = rte_eth_dev_adjust_nb_rx_tx_desc(p->port_id, &rx_descriptors, &tx_descriptors);
 
@@ -149,7 +151,7 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
         };
         rx.offloads = 0; /* those of the port apply */
         tx.offloads = 0;
-        err = dpdk_pools_new(q, bytes, p->frame_bytes_max, socket);
+        err = dpdk_pools_new(q, bytes, frame_bytes, socket);
         if (err == 0 && is_af_xdp && q->frames->nb_mem_chunks != 1)
             err = -ENOMEM; /* it gives the kernel the first chunk only */
         if (err == 0)

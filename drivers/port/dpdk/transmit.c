@@ -69,10 +69,12 @@ static struct rte_mbuf *attach(struct dpdk_queue *q, const struct extent *e)
 /* A buffer with a copy of the extent, at most a frame's worth. NULL: none left. */
 static struct rte_mbuf *copy(struct dpdk_queue *q, const struct extent *e)
 {
-    struct rte_mbuf *m = e->size <= q->dpdk->frame_bytes_max ? rte_pktmbuf_alloc(q->frames) : NULL;
+    struct rte_mbuf *m = rte_pktmbuf_alloc(q->frames);
 
-    if (m == NULL)
+    if (m == NULL || e->size > rte_pktmbuf_tailroom(m)) {
+        rte_pktmbuf_free(m);
         return NULL;
+    }
     memcpy(rte_pktmbuf_mtod(m, void *), extent_data(e), e->size);
     m->data_len = (uint16_t)e->size;
     counter_add(&q->base.counters->port_tx_copied_bytes, e->size);
