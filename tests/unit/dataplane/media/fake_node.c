@@ -190,6 +190,7 @@ static void send_part(struct fake_stream *f, uint8_t track, uint32_t timescale)
         .kind = FAKE_PART,
         .size = track == 0 ? f->video_bytes : f->audio_bytes,
         .sample_count = f->part_us * 3 / 100000,
+        .is_numbered_by_packager = f->is_numbered_by_packager,
         .part = {.track = track,
                  .is_independent = track == 1 || f->part == 0,
                  .starts_segment = f->part == 0,
@@ -204,7 +205,7 @@ static void send_part(struct fake_stream *f, uint8_t track, uint32_t timescale)
     fake_stream_send(f, &c);
 }
 
-void fake_stream_part(struct fake_stream *f, struct fake_node *n)
+void fake_stream_send_parts(struct fake_stream *f)
 {
     if (f->has_video)
         send_part(f, 0, 90000);
@@ -217,6 +218,11 @@ void fake_stream_part(struct fake_stream *f, struct fake_node *n)
         f->part = 0;
         f->segment++;
     }
+}
+
+void fake_stream_part(struct fake_stream *f, struct fake_node *n)
+{
+    fake_stream_send_parts(f);
     fake_node_pass(n, f->part_us, f->part_us / 4);
 }
 

@@ -52,6 +52,7 @@ struct fake_stream {
     uint64_t segment;
     uint32_t part;
     bool is_discontinuous; /* the next segment */
+    bool is_numbered_by_packager;
     /* what happened */
     int granted_count;
     int revoked_count;
@@ -66,6 +67,8 @@ void fake_stream_begin(struct fake_stream *f, struct fake_node *n, uint32_t shar
 void fake_stream_ask(struct fake_stream *f, struct fake_node *n, uint32_t shard, const char *name);
 /* Sends the init segments. */
 void fake_stream_announce(struct fake_stream *f);
+/* One part of each track. */
+void fake_stream_send_parts(struct fake_stream *f);
 /* One part of each track, then time passes by its duration. */
 void fake_stream_part(struct fake_stream *f, struct fake_node *n);
 void fake_stream_parts(struct fake_stream *f, struct fake_node *n, uint32_t count);

@@ -9,11 +9,12 @@ struct packager {
     void *user;
     struct packaged_part open[TRACKS_MAX]; /* newest part of each track's growing segment */
     bool is_open[TRACKS_MAX];
+    uint64_t segment_count;
 };
 
 uint32_t fake_part_max[TRACKS_MAX];
-uint32_t fake_segment_max_us;
-uint32_t fake_flush_count;
+atomic_uint fake_segment_max_us;
+atomic_uint fake_flush_count;
 
 struct packager *packager_new(const struct packager_limits *limits,
                               const struct packager_sink *sink, void *user,
@@ -87,6 +88,11 @@ int packager_unit(struct packager *p, const struct access_unit *au, int64_t wall
         p->sink.init(p->user, c.part.track, &c.info, c.timescale, bytes_of(init, sizeof(init)));
         return 0;
     }
+    if (c.is_numbered_by_packager) {
+        if (c.part.track == 0 && c.part.starts_segment)
+            p->segment_count++;
+        c.part.segment = p->segment_count - 1;
+    }
     if (!c.part.is_gap) {
         uint8_t *data = p->sink.part_begin(p->user, c.part.track, c.size);
         if (data != NULL)
@@ -126,4 +132,5 @@ void packager_flush(struct packager *p)
 void packager_reset(struct packager *p)
 {
     memset(p->is_open, 0, sizeof(p->is_open));
+    p->segment_count = 0;
 }
