@@ -113,8 +113,8 @@ def milliseconds(seconds):
     return round(seconds * 1000) * 1000
 
 
-def write_log(mp4_path, log_path, exact_us=False):
-    """Writes the log; returns what it holds: one dictionary a track."""
+def write_log(mp4_path, log_path, keep=lambda is_video, dts: True):
+    """Writes the log of the units that `keep` wants; returns one dictionary a track."""
     data = open(mp4_path, "rb").read()
     moov = find(data, [b"moov"])
     tracks, units, out = [], [], bytearray()
@@ -130,14 +130,13 @@ def write_log(mp4_path, log_path, exact_us=False):
         frame = 1024 if codec == 5 else 0
         out += struct.pack(">cBBBIIIIII", b"T", number, 1 if width else 2, codec, width, height,
                            rate, channels, frame, len(config)) + config
-        listed = list(samples(data, stbl, timescale))
+        listed = [s for s in samples(data, stbl, timescale) if keep(width > 0, s[0])]
         tracks.append({"track": number, "is_video": width > 0, "rate": rate, "codec": codec,
                        "samples": listed})
         units += [(dts, cts, number, sync, payload) for dts, cts, sync, payload in listed]
     for dts, cts, number, is_sync, payload in sorted(units, key=lambda u: (u[0], u[2])):
-        stamp = (lambda s: round(s * 1e6)) if exact_us else milliseconds
-        dts_us = stamp(dts)
-        out += struct.pack(">cBBqqqI", b"U", number, is_sync, dts_us, dts_us + stamp(cts),
+        dts_us = milliseconds(dts)
+        out += struct.pack(">cBBqqqI", b"U", number, is_sync, dts_us, dts_us + milliseconds(cts),
                            START_WALL_US + round(dts * 1e6), len(payload)) + payload
     open(log_path, "wb").write(out)
     return tracks
