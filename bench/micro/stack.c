@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
@@ -31,12 +32,22 @@ struct bench {
     struct counters peer_counters;
     struct port *ports[2];
     uint64_t server_cycles;
+    uint64_t timed_packets; /* that server_cycles were spent on */
+    uint64_t timed_bytes;
     atomic_bool stop;
     atomic_uint_fast64_t packets; /* published by the peer's thread */
     atomic_uint_fast64_t payload_bytes;
 };
 
 /* The second number of /proc/self/statm, in bytes; 0 when it cannot be read. */
+/* How often the kernel has taken the core away from this thread. */
+static long preemptions(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_THREAD, &usage) < 0 ? 0 : usage.ru_nivcsw;
+}
+
 static uint64_t resident_bytes(void)
 {
     char line[128] = "";
@@ -163,35 +174,48 @@ static void print_result(const struct bench *b, uint64_t packets, uint64_t paylo
             b->peer.disorder, connection_bytes);
 }
 
+/* One round of server and peer. Time in which somebody else had the core is not the server's: such
+ * a round is left out, with its packets. */
+static void round_timed(struct bench *b)
+{
+    uint64_t cycles = b->server_cycles;
+    uint64_t packets = b->peer.packets;
+    uint64_t payload_bytes = b->peer.payload_bytes;
+    long before = preemptions();
+
+    server_turn_timed(b);
+    while (peer_turn_timed(b) == PEER_BURST)
+        ;
+    if (preemptions() == before) {
+        b->timed_packets += b->peer.packets - packets;
+        b->timed_bytes += b->peer.payload_bytes - payload_bytes;
+    } else {
+        b->server_cycles = cycles;
+    }
+}
+
 static int run_cost(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
                     FILE *out)
 {
     uint64_t warm_until_us = clock_monotonic_us() + WARM_UP_US;
 
     ask_all(b);
-    while (clock_monotonic_us() < warm_until_us) {
-        server_turn_timed(b);
-        while (peer_turn_timed(b) == PEER_BURST)
-            ;
-    }
+    while (clock_monotonic_us() < warm_until_us)
+        round_timed(b);
     b->server_cycles = 0;
+    b->timed_packets = 0;
+    b->timed_bytes = 0;
     b->peer.responses = 0;
     b->peer.disorder = 0;
-    uint64_t packets = b->peer.packets;
-    uint64_t payload_bytes = b->peer.payload_bytes;
     uint64_t start_us = clock_monotonic_us();
     uint64_t until_us = start_us + (uint64_t)options->seconds * 1000000;
-    while (clock_monotonic_us() < until_us) {
-        server_turn_timed(b);
-        while (peer_turn_timed(b) == PEER_BURST)
-            ;
-    }
-    packets = b->peer.packets - packets;
-    if (packets == 0) {
+    while (clock_monotonic_us() < until_us)
+        round_timed(b);
+    if (b->timed_packets == 0) {
         fprintf(stderr, "leat-bench: the stack stood still\n");
         return -EIO;
     }
-    print_result(b, packets, b->peer.payload_bytes - payload_bytes, clock_monotonic_us() - start_us,
+    print_result(b, b->timed_packets, b->timed_bytes, clock_monotonic_us() - start_us,
                  connection_bytes, out);
     return 0;
 }
