@@ -216,6 +216,7 @@ static void install(struct packager *p, struct lane *l, const struct track_info 
     l->needs_keyframe = l->is_video;
     timeline_open(&p->timeline, l->track, &l->info, l->timescale, start_us);
     l->end_dts = lane_ticks(l, start_us);
+    l->end_dts += lane_us(l, l->end_dts) < start_us ? 1 : 0; /* never before */
     l->starts_anywhere = true;
     CHECK(write_init(p, l)); /* was tried by packager_track() */
 }
