@@ -103,7 +103,7 @@ struct channels *channels_new(const struct config *config, struct store *store,
     c->bucket_mask = 1;
     while (c->bucket_mask < c->count)
         c->bucket_mask = c->bucket_mask * 2 + 1;
-    pthread_mutex_init(&c->lock, NULL);
+    atomic_flag_clear(&c->lock);
     list_init(&c->free);
     c->shards = alloc_lines(shard_count, sizeof(*c->shards));
     c->all = alloc_lines(c->count, sizeof(*c->all));
@@ -131,7 +131,6 @@ void channels_free(struct channels **pc)
     free_lines(c->channel_shards, (size_t)c->count * c->shard_count, sizeof(*c->channel_shards));
     free_lines(c->all, c->count, sizeof(*c->all));
     free_lines(c->shards, c->shard_count, sizeof(*c->shards));
-    pthread_mutex_destroy(&c->lock);
     free(c);
 }
 

@@ -565,9 +565,9 @@ static void free_slot(void *argument)
     struct channel *ch = argument;
     struct channels *c = ch->channels;
 
-    pthread_mutex_lock(&c->lock);
+    channels_lock(c);
     list_push_back(&c->free, &ch->link);
-    pthread_mutex_unlock(&c->lock);
+    channels_unlock(c);
 }
 
 /* First the channel can no longer be found … */
@@ -575,9 +575,9 @@ static void channel_close(struct channel *ch, uint64_t now_us)
 {
     struct channels *c = ch->channels;
 
-    pthread_mutex_lock(&c->lock);
+    channels_lock(c);
     channels_unlink(c, ch);
-    pthread_mutex_unlock(&c->lock);
+    channels_unlock(c);
     atomic_fetch_add_explicit(&ch->generation, 1, memory_order_relaxed);
     ch->state = CHANNEL_CLOSING;
     channel_clear(ch);

@@ -277,7 +277,7 @@ static void publication_step(struct publication *p, uint64_t now_us)
     struct channels_shard *own = &c->shards[p->shard->index];
     bool is_new = false;
 
-    pthread_mutex_lock(&c->lock);
+    channels_lock(c);
     struct channel *ch = channels_lookup(c, bytes_of_str(p->name));
     if (ch == NULL) {
         ch = claim_slot(p);
@@ -286,7 +286,7 @@ static void publication_step(struct publication *p, uint64_t now_us)
     uint64_t generation = ch == NULL ? 0 : channel_generation(ch);
     /* Acquire: pairs with the release where a channel arrives. */
     uint32_t home = ch == NULL ? 0 : atomic_load_explicit(&ch->home, memory_order_acquire);
-    pthread_mutex_unlock(&c->lock);
+    channels_unlock(c);
 
     if (ch == NULL) {
         counter_inc(&p->shard->counters->channel_refusals);

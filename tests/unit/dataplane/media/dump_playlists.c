@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "fake_node.h"
+#include "tests/unit/dataplane/media/fake_node.h"
 
 static const char *directory;
 static unsigned moment;

@@ -1,4 +1,4 @@
-#include "fake_node.h"
+#include "tests/unit/dataplane/media/fake_node.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

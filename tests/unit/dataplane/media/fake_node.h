@@ -7,7 +7,7 @@
 #include "dataplane/core/shard.h"
 #include "dataplane/media/channel.h"
 #include "dataplane/store/store.h"
-#include "fake_packager.h"
+#include "tests/unit/dataplane/media/fake_packager.h"
 
 enum { FAKE_SHARDS_MAX = 3, FAKE_STREAMS_MAX = 16 };
 

@@ -1,4 +1,4 @@
-#include "fake_packager.h"
+#include "tests/unit/dataplane/media/fake_packager.h"
 
 #include <stdlib.h>
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/check.h"
-#include "fake_node.h"
+#include "tests/unit/dataplane/media/fake_node.h"
 
 static struct channel *find(struct fake_node *n, const char *name)
 {

@@ -12,7 +12,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "fake_node.h"
+#include "tests/unit/dataplane/media/fake_node.h"
 
 enum {
     RUN_US = 2000000,
