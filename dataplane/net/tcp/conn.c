@@ -113,11 +113,14 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
 struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
                               const struct endpoint *peer, enum tcp_state state)
 {
-    uint32_t neighbour;
+    uint32_t neighbour = 0;
+    int soft_error = 0;
 
     if (neighbour_route(s, peer->family, peer->addr, &neighbour) < 0) {
         NET_COUNT(s, net_tx_no_route);
-        return NULL;
+        if (state != TCP_SYN_SENT)
+            return NULL;
+        soft_error = -EHOSTUNREACH;
     }
     uint32_t index = pool_get(&s->tcp.conns);
     if (index == POOL_NONE) {
@@ -135,6 +138,7 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
         .snd_end = iss + 1,
         .ts_offset = (uint32_t)s->env->random(s->env->random_user),
         .neighbour = neighbour,
+        .soft_error = soft_error,
         .path_mtu = s->mtu,
         .peer_mss = peer->family == 4 ? TCP_MSS_DEFAULT_V4 : TCP_MSS_DEFAULT_V6,
         .hash = flow_hash(&s->flow_key, local, peer),

@@ -49,14 +49,12 @@ static struct stream *net_connect(struct transport *t, const struct endpoint *pe
 {
     struct net_stack *s = net_stack_of(t);
     const uint8_t *source = address_for(s, peer->family, peer->addr);
+    struct endpoint local = {.family = peer->family};
 
     if (now_us > s->now_us)
         s->now_us = now_us;
-    if (source == NULL || peer->port == 0) {
-        NET_COUNT(s, net_tx_no_route);
-        return NULL;
-    }
-    struct endpoint local = endpoint_of(peer->family, source, 0);
+    if (source != NULL)
+        local = endpoint_of(peer->family, source, 0);
     if (!ephemeral_pick(s, &local, peer)) {
         NET_COUNT(s, tcp_no_port_left);
         return NULL;
@@ -67,6 +65,10 @@ static struct stream *net_connect(struct transport *t, const struct endpoint *pe
     c->stream.events = events;
     c->stream.user = user;
     c->flags |= CONN_IS_USERS;
+    if (source == NULL || peer->port == 0 || c->soft_error != 0) {
+        tcp_conn_close(s, c, -EHOSTUNREACH);
+        return &c->stream;
+    }
     tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     tcp_send_syn(s, c);
     return &c->stream;

@@ -218,7 +218,7 @@ void tcp_fini(struct net_stack *s);
 /* --- conn.c --- */
 
 /* A connection in 'state', in the flow table, with a route. NULL: out of connections, or no
- * route (counted). */
+ * route (counted); in SYN_SENT the latter is its soft_error, for the closed event to tell. */
 struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
                               const struct endpoint *peer, enum tcp_state state);
 

@@ -331,11 +331,13 @@ static void test_stack_says_that_nobody_listens(void **state)
     stop();
 }
 
+static int closed_error; /* of the latest closed event; 1: none came */
+
 static void on_closed(struct stream *s, int error, uint64_t now_us)
 {
     (void)s;
-    (void)error;
     (void)now_us;
+    closed_error = error;
 }
 
 static void test_stack_learns_a_router(void **state)
@@ -349,7 +351,11 @@ static void test_stack_learns_a_router(void **state)
     endpoint_parse("[2001:db8:ffff::1]:80", &far);
     static const struct stream_events no_events = {.closed = on_closed};
     const struct transport_ops *ops = f.host->transport->ops;
-    assert_null(ops->connect(f.host->transport, &far, &no_events, NULL, f.world.now_us));
+    closed_error = 1;
+    assert_non_null(ops->connect(f.host->transport, &far, &no_events, NULL, f.world.now_us));
+    assert_int_equal(closed_error, 1); /* not from inside the call */
+    world_turn(&f.world);
+    assert_int_equal(closed_error, -EHOSTUNREACH);
 
     struct endpoint saved = f.peer.address;
     endpoint_parse("[fe80::99]:1", &f.peer.address);
@@ -357,7 +363,6 @@ static void test_stack_learns_a_router(void **state)
     frame[ETHERNET_SIZE + 7] = 64; /* may come from anywhere */
     peer_send_frame(&f.peer, bytes_of(frame, size));
     assert_int_equal(count_of(&f.host->counters.net_nd_bad), 1);
-    assert_null(ops->connect(f.host->transport, &far, &no_events, NULL, f.world.now_us));
     frame[ETHERNET_SIZE + 7] = 255;
     peer_send_frame(&f.peer, bytes_of(frame, size));
     struct stream *s = ops->connect(f.host->transport, &far, &no_events, NULL, f.world.now_us);
