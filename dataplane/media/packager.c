@@ -996,7 +996,8 @@ void packager_reset(struct packager *p)
     for (uint8_t i = 0; i < TRACKS_MAX; i++) {
         struct lane *l = &p->lanes[i];
 
-        memset(l, 0, offsetof(struct lane, samples)); /* leaves untouched pages untouched */
+        if (l->has_init || l->is_muted) /* else nothing but zeros, and untouched pages stay so */
+            memset(l, 0, offsetof(struct lane, samples));
         l->track = i;
         l->staging = staging + (size_t)i * p->limits.part_bytes_max;
         l->staging_size = p->limits.part_bytes_max;
