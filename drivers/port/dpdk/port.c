@@ -337,7 +337,7 @@ int dpdk_open(const struct dpdk_config *config, unsigned queues, uint16_t mtu, s
     return 0;
 }
 
-static struct dpdk_port *pair_half(struct rte_ring *in, struct rte_ring *out, unsigned index)
+static struct dpdk_port *pair_half_open(struct rte_ring *in, struct rte_ring *out, unsigned index)
 {
     char name[RTE_ETH_NAME_MAX_LEN];
     struct dpdk_port *p = calloc(1, sizeof(*p));
@@ -371,7 +371,7 @@ int dpdk_open_pair(const struct dpdk_config *config, uint16_t mtu, bool second_r
             return -ENOMEM; /* of a measuring process, which ends */
     }
     for (unsigned i = 0; i < 2; i++) {
-        p[i] = pair_half(rings[i], rings[1 - i], i);
+        p[i] = pair_half_open(rings[i], rings[1 - i], i);
         if (p[i] == NULL)
             return -ENOMEM;
     }

@@ -166,7 +166,7 @@ static void test_files_exhausted(void **state)
     start(&config);
     clients_connect(8);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &saved), 0);
-    low = saved; /* seen by accepts that are submitted from now on */
+    low = saved;                           /* seen by accepts that are submitted from now on */
     low.rlim_cur = (rlim_t)clients[7] + 4; /* three more */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
     RUN_UNTIL(counter_read(&counters.uring_files_exhausted) > 1); /* and once more on retry */
