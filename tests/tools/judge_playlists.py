@@ -2,7 +2,7 @@
 """Has a program save the playlists of a channel's life, then has everybody judge them.
 
     judge_playlists.py DUMP_PLAYLISTS KIND      our checkers, and xmllint
-    judge_playlists.py DUMP_PLAYLISTS KIND node hls-parser and m3u8-parser (tests/node-hls);
+    judge_playlists.py DUMP_PLAYLISTS KIND node hls-parser and m3u8-parser (tests/node);
                                                 exit status 77, skipped, where they are not installed
 """
 import os
@@ -11,21 +11,21 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NODE_HLS = os.path.join(HERE, "..", "node-hls")
+NODE = os.path.join(HERE, "..", "node")
 
 
 def main():
     dump, kind = sys.argv[1:3]
     with_node = sys.argv[3:] == ["node"]
-    if with_node and not os.path.isdir(os.path.join(NODE_HLS, "node_modules")):
-        print("not installed: run npm ci in tests/node-hls")
+    if with_node and not os.path.isdir(os.path.join(NODE, "node_modules")):
+        print("not installed: run npm ci in tests/node")
         return 77
     with tempfile.TemporaryDirectory() as directory:
         if subprocess.run([dump, directory, kind], stderr=subprocess.DEVNULL).returncode != 0:
             print(f"{dump} failed")
             return 1
         if with_node:
-            return subprocess.run(["node", os.path.join(NODE_HLS, "check.mjs"), directory]).returncode
+            return subprocess.run(["node", os.path.join(NODE, "check_playlists.mjs"), directory]).returncode
         manifests = sorted(os.path.join(directory, f) for f in os.listdir(directory)
                            if f.endswith(".mpd"))
         results = [

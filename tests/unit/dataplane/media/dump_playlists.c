@@ -1,5 +1,5 @@
 /* Plays a channel's life in virtual time and saves every playlist and manifest that it shows, for
- * tests/tools/hls_check.py, tests/node-hls and tests/tools/mpd_check.py to judge.
+ * tests/tools/hls_check.py, tests/node and tests/tools/mpd_check.py to judge.
  *
  *   dump_playlists DIRECTORY [ntsc|audio|plain]
  */
@@ -72,6 +72,7 @@ static void come_back(struct fake_stream *f, const struct fake_stream *before, s
     f->part_us = before->part_us;
     f->parts_per_segment = before->parts_per_segment;
     f->has_video = before->has_video;
+    f->audio_rate_hz = before->audio_rate_hz == 48000 ? 44100 : 48000; /* new settings, too */
     fake_stream_begin(f, n, shard, "demo");
     fake_node_pass(n, 20000, 1000);
     f->segment = before->part == 0 ? before->segment : before->segment + 1;

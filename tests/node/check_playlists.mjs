@@ -1,7 +1,7 @@
 // Reads every playlist in the directories given: hls-parser in strict mode must accept it, and
 // m3u8-parser must have nothing to warn of.
 //
-//   node check.mjs DIRECTORY…
+//   node check_playlists.mjs DIRECTORY…
 import fs from 'node:fs';
 import path from 'node:path';
 import HLS from 'hls-parser';
