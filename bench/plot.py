@@ -23,7 +23,11 @@ def draw(document, metric, results, directory):
     """One chart: a bar per case, the peer's value and the limit as marks."""
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.45 * len(results)))
     names = [r["case"] for r in results]
-    axes.barh(names, [r["value"] for r in results], color="#2b7a8f", label="Leat")
+    # A peer's own case has its mark's colour.
+    peers = {r["peer"] for r in results if "peer" in r}
+    colours = ["#c2571a" if r["case"].split(": ")[-1] in peers else "#2b7a8f" for r in results]
+    axes.barh(names, [r["value"] for r in results], color=colours, label="Leat")
+    axes.margins(x=0.12)
     for i, r in enumerate(results):
         if "peer_value" in r:
             axes.plot([r["peer_value"]] * 2, [i - 0.4, i + 0.4], color="#c2571a", linewidth=3,
