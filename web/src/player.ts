@@ -85,7 +85,7 @@ export class Player {
        * worker-src for blob: URLs. */
       enableWorker: false,
       backBufferLength: 30,
-      maxLiveSyncPlaybackRate: 1.05, /* catches up unnoticed instead of jumping */
+      maxLiveSyncPlaybackRate: 1.25, /* catches up instead of jumping */
       manifestLoadPolicy: patient(0), /* 404 is an answer: the channel is offline */
       playlistLoadPolicy: patient(4),
       fragLoadPolicy: patient(4),

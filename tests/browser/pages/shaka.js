@@ -4,8 +4,10 @@ import { offer } from './probe.js';
 const video = document.getElementById('video');
 const source = new URL(location.href).searchParams.get('src');
 const player = new shaka.Player();
+/* Shaka counts from 1970 while it does not know when the presentation began. */
+const liveLatency = () => (player.isLive() ? player.getStats().liveLatency : NaN);
 const errors = offer(video, () => ({
-  latencyS: player.isLive() ? player.getStats().liveLatency || null : null,
+  latencyS: liveLatency() < 1e6 ? liveLatency() : null,
   player: `Shaka ${shaka.Player.version}`,
 }));
 
