@@ -209,8 +209,8 @@ static void feed_count_part(struct channel *ch, const struct packaged_part *part
     if ((flags & WINDOW_SEGMENT_ENDED) != 0) {
         const struct segment *s = window_segment(t, t->count - 1);
         counter_inc(&counters->channel_segments);
-        if (ch->is_shown && window_to_us((int64_t)s->duration, t->timescale) >=
-                                (int64_t)ch->options.target_duration_s * 1000000 + 500000)
+        if (ch->is_shown &&
+            segment_duration_us(s) >= (int64_t)ch->options.target_duration_s * 1000000 + 500000)
             counter_inc(&counters->channel_segments_too_long);
     }
     if ((flags & WINDOW_SEGMENT_STARTED) == 0)
@@ -394,7 +394,7 @@ static int64_t longest_segment_us(const struct window *w)
         if (t->count == 0 || !window_segment(t, 0)->is_complete)
             return 0;
         for (uint32_t n = 0; n < t->count; n++) {
-            int64_t us = window_to_us((int64_t)window_segment(t, n)->duration, t->timescale);
+            int64_t us = segment_duration_us(window_segment(t, n));
             if (us > longest_us)
                 longest_us = us;
         }

@@ -59,9 +59,10 @@ static uint64_t segment_duration(const struct window_track *t, uint32_t index,
 
     if (s->is_complete)
         return s->duration;
-    uint64_t expected = (uint64_t)window_from_us((int64_t)options->segment_us, t->timescale);
+    int64_t expected_us = (int64_t)options->segment_us;
     if (index > 0 && window_segment(t, index - 1)->duration > 0)
-        expected = window_segment(t, index - 1)->duration;
+        expected_us = segment_duration_us(window_segment(t, index - 1));
+    uint64_t expected = (uint64_t)window_from_us(expected_us, s->timescale);
     return s->duration > expected ? s->duration : expected;
 }
 
@@ -109,29 +110,30 @@ static void write_frame_rate(struct writer *out, uint32_t frames_per_1000s)
         writer_printf(out, " frameRate=\"%u/1000\"", frames_per_1000s);
 }
 
-static void write_representation(struct writer *out, const struct window_track *t)
+static void write_representation(struct writer *out, const struct window_track *t,
+                                 const struct segment_format *format)
 {
     uint64_t bandwidth = t->peak_bits_per_second;
 
     if (bandwidth == 0) {
         const struct segment *s = window_segment(t, t->count - 1);
-        int64_t us = window_to_us((int64_t)s->duration, t->timescale);
+        int64_t us = segment_duration_us(s);
         bandwidth = us > 0 ? s->size * 8 * 1000000 / (uint64_t)us + 1 : 1;
     }
     writer_printf(out, "<Representation id=\"%s\" bandwidth=\"%llu\" codecs=\"%s\"", t->name,
-                  (unsigned long long)bandwidth, t->info.codec_string);
+                  (unsigned long long)bandwidth, format->codec_string);
     if (t->kind == MEDIA_VIDEO) {
-        writer_printf(out, " width=\"%u\" height=\"%u\"", t->info.width, t->info.height);
+        writer_printf(out, " width=\"%u\" height=\"%u\"", format->width, format->height);
         write_frame_rate(out, t->frames_per_1000s);
         writer_str(out, "/>\n");
         return;
     }
-    writer_printf(out, " audioSamplingRate=\"%u\">\n", t->info.sample_rate_hz);
+    writer_printf(out, " audioSamplingRate=\"%u\">\n", format->sample_rate_hz);
     writer_printf(out,
                   "<AudioChannelConfiguration "
                   "schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" "
                   "value=\"%u\"/>\n</Representation>\n",
-                  t->info.channel_count);
+                  format->channel_count);
 }
 
 /* Where the wall clock was at a moment of the media: the same line that the prft boxes give. */
@@ -152,8 +154,9 @@ static void write_availability(struct writer *out, const struct window_track *t,
                                const struct manifest_options *options)
 {
     int64_t part_us = (int64_t)options->part_us;
-    int64_t early_us =
-        window_to_us((int64_t)segment_duration(t, last, options), t->timescale) - part_us;
+    int64_t early_us = window_to_us((int64_t)segment_duration(t, last, options),
+                                    window_segment(t, last)->timescale) -
+                       part_us;
 
     if (early_us <= 0) /* the last one was cut short: what is to come will not be */
         early_us = (int64_t)options->segment_us - part_us;
@@ -173,11 +176,12 @@ static void write_set(struct writer *out, const struct window *w, uint32_t p, si
     period_range(w, t, p, &first, &end);
     if (first == end)
         return;
-    uint32_t init_id = 0;
-    for (uint32_t i = first; i < end && init_id == 0; i++)
-        init_id = window_segment(t, i)->init_id;
-    if (init_id == 0)
+    const struct segment *with_init = NULL;
+    for (uint32_t i = first; i < end && with_init == NULL; i++)
+        with_init = window_segment(t, i)->init != NULL ? window_segment(t, i) : NULL;
+    if (with_init == NULL)
         return; /* nothing but gaps */
+    uint32_t timescale = with_init->timescale;
 
     writer_printf(out,
                   "<AdaptationSet id=\"%zu\" contentType=\"%s\" mimeType=\"%s/mp4\" "
@@ -187,17 +191,18 @@ static void write_set(struct writer *out, const struct window *w, uint32_t p, si
     if (!options->is_ended)
         write_reference(out, window_segment(t, first), (uint32_t)track);
     writer_printf(out, "<SegmentTemplate timescale=\"%u\" presentationTimeOffset=\"%lld\"",
-                  t->timescale, (long long)window_from_us(w->periods[p].media_us, t->timescale));
+                  timescale, (long long)window_from_us(w->periods[p].media_us, timescale));
     writer_printf(out,
                   " initialization=\"%s-init-%u.mp4\" media=\"%s-$Number$.m4s\" "
                   "startNumber=\"%llu\"",
-                  t->name, init_id, t->name, (unsigned long long)window_segment(t, first)->msn);
+                  t->name, with_init->init_id, t->name,
+                  (unsigned long long)window_segment(t, first)->msn);
     if (!options->is_ended)
         write_availability(out, t, end - 1, options);
     writer_str(out, ">\n");
     write_timeline(out, t, first, end, options);
     writer_str(out, "</SegmentTemplate>\n");
-    write_representation(out, t);
+    write_representation(out, t, &with_init->format);
     writer_str(out, "</AdaptationSet>\n");
 }
 
@@ -217,7 +222,7 @@ static int64_t presentation_end_us(const struct window *w)
             continue;
         const struct segment *s = window_segment(t, t->count - 1);
         const struct window_period *period = window_period_of(w, s->msn);
-        int64_t us = window_to_us(s->dts + (int64_t)s->duration, t->timescale) - period->media_us +
+        int64_t us = window_to_us(s->dts + (int64_t)s->duration, s->timescale) - period->media_us +
                      period->wall_us - w->start_wall_us;
         if (us > end_us)
             end_us = us;

@@ -29,7 +29,7 @@ static uint64_t duration_from_us(const struct window_track *t, uint32_t from)
     uint64_t us = 0;
 
     for (uint32_t i = from; i < t->count; i++)
-        us += (uint64_t)window_to_us((int64_t)window_segment(t, i)->duration, t->timescale);
+        us += (uint64_t)segment_duration_us(window_segment(t, i));
     return us;
 }
 
@@ -48,7 +48,7 @@ static uint32_t parts_listed_from(const struct window *w, const struct window_tr
     for (uint32_t i = t->count; i-- > first;) {
         if (after_us >= limit_us || end - i > PART_LISTED_TARGETS)
             return i + 1;
-        after_us += (uint64_t)window_to_us((int64_t)window_segment(t, i)->duration, t->timescale);
+        after_us += (uint64_t)segment_duration_us(window_segment(t, i));
     }
     return first;
 }
@@ -66,7 +66,7 @@ uint32_t hls_skippable_count(const struct window *w, const struct window_track *
     for (uint32_t i = first; i < t->count; i++) {
         if (after_us <= boundary_us)
             break;
-        after_us -= (uint64_t)window_to_us((int64_t)window_segment(t, i)->duration, t->timescale);
+        after_us -= (uint64_t)segment_duration_us(window_segment(t, i));
         if (after_us < boundary_us)
             break;
         count++;
@@ -120,7 +120,7 @@ static void write_parts(struct writer *out, const struct window_track *t, const 
     for (uint32_t i = 0; i < s->part_count; i++) {
         const struct part_entry *part = &s->parts[i];
         writer_printf(out, "#EXT-X-PART:DURATION=%.5f,URI=\"%s-%llu.%u.m4s\"%s%s\n",
-                      seconds_of(part->duration, t->timescale), t->name, (unsigned long long)s->msn,
+                      seconds_of(part->duration, s->timescale), t->name, (unsigned long long)s->msn,
                       i, part->is_independent ? ",INDEPENDENT=YES" : "",
                       part->object == NULL ? ",GAP=YES" : "");
     }
@@ -144,7 +144,7 @@ static void write_segment(struct writer *out, const struct window *w, const stru
         return;
     if (!s->has_media)
         writer_str(out, "#EXT-X-GAP\n");
-    writer_printf(out, "#EXTINF:%.5f,\n%s-%llu.m4s\n", seconds_of(s->duration, t->timescale),
+    writer_printf(out, "#EXTINF:%.5f,\n%s-%llu.m4s\n", seconds_of(s->duration, s->timescale),
                   t->name, (unsigned long long)s->msn);
 }
 
@@ -227,7 +227,7 @@ static uint64_t track_peak(const struct window_track *t)
     if (t->peak_bits_per_second > 0)
         return t->peak_bits_per_second;
     const struct segment *s = window_segment(t, t->count - 1);
-    uint64_t us = (uint64_t)window_to_us((int64_t)s->duration, t->timescale);
+    uint64_t us = (uint64_t)segment_duration_us(s);
     return us == 0 ? 1 : s->size * 8 * 1000000 / us + 1;
 }
 

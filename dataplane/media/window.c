@@ -10,6 +10,7 @@
 enum {
     GROWING_MAX = 4,  /* tracks run up to a few seconds apart */
     RETIRING_MAX = 8, /* evicted segments that some shard may still be reading */
+    SEGMENTS_PER_DISCONTINUITY = 512,
 };
 
 int window_init(struct window *w, const struct window_limits *limits)
@@ -69,9 +70,12 @@ void window_reset(struct window *w, uint64_t base_msn)
     w->period_count = 0;
     w->base_msn = base_msn;
     w->next_msn = base_msn;
-    /* There are never more discontinuities than segments, so what keeps segment numbers from
-     * going back over a restart keeps these from it as well. */
-    w->base_number = base_msn;
+    /* From the clock as well, but coarser: players keep arrays with this as the index (hls.js walks
+     * one at each reload), so millions would cost them seconds. One discontinuity in so many
+     * segments is more than publishers have. */
+    w->base_number = base_msn / SEGMENTS_PER_DISCONTINUITY;
+    if (w->base_number < w->next_number && w->next_number - w->base_number < 1000000)
+        w->base_number = w->next_number; /* never back within the process */
     w->start_wall_us = 0;
     w->has_dependent_segment = false;
 }
@@ -105,6 +109,7 @@ void window_set_init(struct window *w, uint8_t track, const struct track_info *i
     object_unref(&t->init);
     t->init = init;
     t->init_id++;
+    t->has_new_format = true;
 }
 
 /* --- segments --- */
@@ -128,7 +133,7 @@ static struct segment *track_push(struct window *w, struct window_track *t, uint
     if (s == NULL || t->count == w->capacity)
         return NULL;
     t->free = s->next;
-    *s = (struct segment){.msn = msn, .parts = s->parts};
+    *s = (struct segment){.timescale = t->timescale, .msn = msn, .parts = s->parts};
     t->ring[t->count++] = s;
     t->next_msn = msn + 1;
     t->has_begun = true;
@@ -163,9 +168,15 @@ static void track_complete_last(struct window_track *t)
     if (s == NULL || s->is_complete)
         return;
     s->is_complete = true;
-    uint64_t duration_us = (uint64_t)window_to_us((int64_t)s->duration, t->timescale);
+    uint64_t duration_us = (uint64_t)segment_duration_us(s);
     if (!s->has_media || duration_us == 0)
         return;
+    if (t->has_new_format) { /* what counts is what the new encoder settings give */
+        t->complete_bytes = 0;
+        t->complete_us = 0;
+        t->complete_samples = 0;
+        t->has_new_format = false;
+    }
     t->complete_bytes += s->size;
     t->complete_us += duration_us;
     uint64_t bits_per_second = s->size * 8 * 1000000 / duration_us;
@@ -183,14 +194,12 @@ static void track_fill(struct window *w, struct window_track *t, uint64_t until_
 {
     while (t->has_begun && t->next_msn < until_msn) {
         const struct segment *model = NULL;
-        uint32_t model_scale = 1;
         for (size_t i = 0; i < TRACKS_MAX && model == NULL; i++) {
             const struct window_track *other = &w->tracks[i];
             for (uint32_t n = 0; n < other->count && other != t; n++) {
                 if (other->ring[n]->msn == t->next_msn && other->ring[n]->is_complete)
                     model = other->ring[n];
             }
-            model_scale = other->timescale;
         }
         track_complete_last(t);
         struct segment *s = track_push(w, t, t->next_msn);
@@ -201,9 +210,8 @@ static void track_fill(struct window *w, struct window_track *t, uint64_t until_
         if (model == NULL)
             continue;
         s->wall_us = model->wall_us;
-        s->dts = window_from_us(window_to_us(model->dts, model_scale), t->timescale);
-        s->duration = (uint64_t)window_from_us(window_to_us((int64_t)model->duration, model_scale),
-                                               t->timescale);
+        s->dts = window_from_us(window_to_us(model->dts, model->timescale), t->timescale);
+        s->duration = (uint64_t)window_from_us(segment_duration_us(model), t->timescale);
     }
 }
 
@@ -233,8 +241,7 @@ static void window_note_period(struct window *w, const struct window_track *t, u
     const struct segment *previous = t->count >= 2 ? t->ring[t->count - 2] : NULL;
     int64_t wall_us = part->wall_us;
     if (last != NULL && previous != NULL) {
-        int64_t end_us =
-            previous->wall_us + window_to_us((int64_t)previous->duration, t->timescale);
+        int64_t end_us = previous->wall_us + segment_duration_us(previous);
         if (wall_us < end_us)
             wall_us = end_us;
     }
@@ -244,6 +251,7 @@ static void window_note_period(struct window *w, const struct window_track *t, u
         .media_us = media_us,
         .wall_us = wall_us,
     };
+    w->next_number = w->periods[w->period_count - 1].number + 1;
 }
 
 void window_freeze_periods(struct window *w)
@@ -342,6 +350,13 @@ static void segment_add_media(struct window *w, struct window_track *t, struct s
         object_ref(t->init);
         s->init = t->init;
         s->init_id = t->init_id;
+        s->format = (struct segment_format){
+            .width = t->info.width,
+            .height = t->info.height,
+            .sample_rate_hz = t->info.sample_rate_hz,
+            .channel_count = t->info.channel_count,
+        };
+        memcpy(s->format.codec_string, t->info.codec_string, sizeof(s->format.codec_string));
     }
     s->parts[s->part_count++] = (struct part_entry){
         .object = object, .duration = part->duration, .is_independent = part->is_independent};

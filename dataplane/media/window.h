@@ -16,15 +16,27 @@
 #include "dataplane/media/channel.h"
 #include "dataplane/media/packager.h"
 
+/* What a segment's init segment says; may differ from one to the next. */
+struct segment_format {
+    uint32_t width;
+    uint32_t height;
+    uint32_t sample_rate_hz;
+    uint32_t channel_count;
+    char codec_string[CODEC_STRING_MAX];
+};
+
+/* Times are in the segment's own timescale: a publisher that comes back may have changed it. */
 struct segment {
+    uint32_t timescale;
     uint64_t msn;
-    int64_t dts;       /* of its first sample, track timescale */
-    uint64_t duration; /* of its parts so far, track timescale */
+    int64_t dts;       /* of its first sample */
+    uint64_t duration; /* of its parts so far */
     int64_t wall_us;   /* Unix time of its first sample */
     uint64_t size;     /* bytes of its parts so far */
     uint64_t held_bytes;
     struct object *init; /* one reference; NULL in a segment that is nothing but a gap */
     uint32_t init_id;
+    struct segment_format format; /* with 'init' */
     uint32_t part_count;
     uint32_t sample_count;
     bool is_complete;
@@ -46,6 +58,7 @@ struct window_track {
     struct segment *free;
     uint64_t next_msn; /* valid once has_begun */
     bool has_begun;
+    bool has_new_format;           /* the measures below are of the old one */
     uint64_t peak_bits_per_second; /* of any complete segment */
     uint64_t complete_bytes;       /* of all complete segments ever … */
     uint64_t complete_us;          /* … and their duration */
@@ -80,6 +93,7 @@ struct window {
     uint64_t base_msn;
     uint64_t next_msn;     /* of all tracks: one more than the highest that has begun */
     uint64_t base_number;  /* discontinuity number of the first period */
+    uint64_t next_number;  /* of the period to come; kept over window_reset() */
     int64_t start_wall_us; /* of the first period; 0: no player has seen it yet */
     uint64_t held_bytes;
     bool has_dependent_segment; /* one was forced where there was no IDR */
@@ -137,6 +151,11 @@ static inline int64_t window_to_us(int64_t time, uint32_t timescale)
     int64_t scale = timescale;
 
     return time / scale * 1000000 + time % scale * 1000000 / scale;
+}
+
+static inline int64_t segment_duration_us(const struct segment *s)
+{
+    return window_to_us((int64_t)s->duration, s->timescale);
 }
 
 static inline int64_t window_from_us(int64_t us, uint32_t timescale)

@@ -355,6 +355,13 @@ def apply_delta(old, delta, report):
         report.must(s is not None, "6.2.5.1", delta.where, "what is skipped was listed before")
         if s is not None:
             segments.append(s)
+    number = delta.discontinuity_sequence
+    current_map = None
+    for s in segments + delta.segments:
+        number += 1 if s.discontinuity else 0
+        s.discontinuity_number = number
+        s.map = s.map or current_map
+        current_map = s.map
     return segments + delta.segments
 
 
@@ -540,8 +547,6 @@ def watch_rendition(url, deadline, with_media, report):
             segments = apply_delta(current, new, report)
             new.segments = segments
             new.skipped = 0
-            for s in new.segments:
-                s.map = s.map or current.segments[0].map
         report.must(new.endlist or new.next_position() > (msn, part), "6.2.5.2", where,
                     "the answer holds what was asked for")
         report.must(took < 3 * current.target, "6.2.5.2", where, f"answered in time ({took:.2f} s)")

@@ -132,6 +132,7 @@ void fake_stream_init(struct fake_stream *f)
         .parts_per_segment = 10,
         .video_bytes = 50000,
         .audio_bytes = 3200,
+        .audio_rate_hz = 48000,
     };
     fake_part_max[0] = 18000;
     fake_part_max[1] = 9600;
@@ -169,10 +170,10 @@ void fake_stream_announce(struct fake_stream *f)
                                           .codec_string = "avc1.64001f"}};
     struct fake_command audio = {.kind = FAKE_INIT,
                                  .part = {.track = 1},
-                                 .timescale = 48000,
+                                 .timescale = f->audio_rate_hz,
                                  .info = {.kind = MEDIA_AUDIO,
                                           .codec = CODEC_AAC,
-                                          .sample_rate_hz = 48000,
+                                          .sample_rate_hz = f->audio_rate_hz,
                                           .channel_count = 2,
                                           .codec_string = "mp4a.40.2"}};
 
@@ -210,7 +211,7 @@ void fake_stream_send_parts(struct fake_stream *f)
     if (f->has_video)
         send_part(f, 0, 90000);
     if (f->has_audio)
-        send_part(f, 1, 48000);
+        send_part(f, 1, f->audio_rate_hz);
     f->media_us += f->part_us;
     if (f->part == 0)
         f->is_discontinuous = false;

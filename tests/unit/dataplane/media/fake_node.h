@@ -47,6 +47,7 @@ struct fake_stream {
     uint32_t parts_per_segment;
     uint32_t video_bytes; /* per part */
     uint32_t audio_bytes;
+    uint32_t audio_rate_hz;
     /* where it is */
     int64_t media_us;
     uint64_t segment;
