@@ -69,6 +69,20 @@ static void channel_evict(struct channel *ch, uint64_t below_msn)
     free_unseen(ch);
 }
 
+/* As evicted, what the window took off by itself. */
+static void channel_take_cast_off(struct channel *ch)
+{
+    while (ch->window.cast_off != NULL) {
+        struct segment *s = ch->window.cast_off;
+        ch->window.cast_off = s->next;
+        s->next = ch->evicted;
+        ch->evicted = s;
+        ch->evicted_bytes += s->held_bytes;
+        home_of(ch)->retiring_bytes += s->held_bytes;
+    }
+    free_unseen(ch);
+}
+
 /* Removes the oldest segment for want of memory, before its time if it is still listed. */
 static void channel_evict_oldest(struct channel *ch)
 {
@@ -244,6 +258,8 @@ static void feed_part_end(void *user, const struct packaged_part *part)
         ch->is_multivariant_stale = true;
     }
     feed_count_part(ch, part, flags);
+    if (ch->window.cast_off != NULL)
+        channel_take_cast_off(ch);
     while (window_complete_count(&ch->window) > ch->window.limits.kept)
         channel_evict(ch, window_first_msn(&ch->window) + 1);
 }

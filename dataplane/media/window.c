@@ -295,6 +295,17 @@ static uint32_t fragment_sample_count(struct bytes fragment)
     return 0;
 }
 
+static void track_pop_front(struct window *w, struct window_track *t, struct segment **chain)
+{
+    struct segment *s = t->ring[0];
+
+    t->count--;
+    memmove(t->ring, t->ring + 1, t->count * sizeof(*t->ring));
+    w->held_bytes -= s->held_bytes;
+    s->next = *chain;
+    *chain = s;
+}
+
 static struct segment *window_start_segment(struct window *w, struct window_track *t,
                                             const struct packaged_part *part)
 {
@@ -303,8 +314,13 @@ static struct segment *window_start_segment(struct window *w, struct window_trac
     track_complete_last(t);
     if (t->has_begun && msn < t->next_msn)
         return NULL;
-    if (t->has_begun && msn - t->next_msn <= w->limits.listed)
+    if (t->count > 0 && msn - t->next_msn <= w->limits.listed)
         track_fill(w, t, msn);
+    else if (msn != t->next_msn)
+        while (t->count > 0)
+            track_pop_front(w, t, &w->cast_off);
+    if (t->count > 0 && t->next_msn != msn)
+        return NULL; /* no segments were left to fill with: numbers must stay consecutive */
     struct segment *s = track_push(w, t, msn);
     if (s == NULL)
         return NULL;
@@ -402,17 +418,6 @@ unsigned window_add_part(struct window *w, const struct packaged_part *part, str
 }
 
 /* --- eviction --- */
-
-static void track_pop_front(struct window *w, struct window_track *t, struct segment **chain)
-{
-    struct segment *s = t->ring[0];
-
-    t->count--;
-    memmove(t->ring, t->ring + 1, t->count * sizeof(*t->ring));
-    w->held_bytes -= s->held_bytes;
-    s->next = *chain;
-    *chain = s;
-}
 
 /* Periods of which no segment is left; the last one stays. */
 static void window_drop_periods(struct window *w)

@@ -96,6 +96,7 @@ struct window {
     uint64_t next_number;  /* of the period to come; kept over window_reset() */
     int64_t start_wall_us; /* of the first period; 0: no player has seen it yet */
     uint64_t held_bytes;
+    struct segment *cast_off; /* segments that window_add_part() took off; to be freed as evicted */
     bool has_dependent_segment; /* one was forced where there was no IDR */
     void *memory;
     size_t memory_bytes;
@@ -120,7 +121,8 @@ void window_reset(struct window *w, uint64_t base_msn);
 void window_set_init(struct window *w, uint8_t track, const struct track_info *info,
                      uint32_t timescale, struct object *init);
 
-/* Consumes 'object' (sealed; NULL: a gap). Returns flags. */
+/* Consumes 'object' (sealed; NULL: a gap). Returns flags. A track that missed more segments than
+ * are listed starts over: what it had goes to w->cast_off. */
 unsigned window_add_part(struct window *w, const struct packaged_part *part, struct object *object);
 
 /* Takes segments off the front of all tracks: all numbers below 'msn', but never a growing one.
