@@ -11,7 +11,7 @@ import { address, serve } from './serve.mjs';
 
 const PERIOD_MS = 500;
 const START_MS_MAX = 25000;
-const SETTLE_MS = 4000;
+const SETTLE_MS = 6000; /* players find their distance from the live edge */
 const HEALED_MS = 8000;
 
 const { values: options } = parseArgs({

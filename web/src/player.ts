@@ -28,6 +28,8 @@ export interface Stats {
   currentTime: number;
 }
 
+const JUMP_BEHIND_S = 2; /* further behind the target than speed alone would mend soon */
+const JUMP_AGAIN_AFTER_MS = 10000;
 const STALL_WORDS_AFTER_MS = 2500; /* a shorter wait gets the spinner only */
 const RECOVER_AGAIN_AFTER_MS = 5000;
 const ERRORS_KEPT = 20;
@@ -49,6 +51,7 @@ export class Player {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private attempt = 0;
   private recoveredAt = -Infinity;
+  private jumpedAt = -Infinity;
   private stalls = 0;
   private restarts = 0;
   private errors: string[] = [];
@@ -63,6 +66,7 @@ export class Player {
     video.addEventListener('error', () => {
       if (this.engine === 'native') this.nativeFailed();
     });
+    setInterval(() => this.keepUp(), 1000);
   }
 
   /* Starts, or starts afresh. */
@@ -162,6 +166,19 @@ export class Player {
     this.set('buffering', null);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.set('buffering', INTERRUPTED), STALL_WORDS_AFTER_MS);
+  }
+
+  /* A slow start or a long stall leaves the player seconds behind; hls.js takes that for a wish to watch the past and
+   * does not catch up. */
+  private keepUp(): void {
+    const { hls, video } = this;
+    const edge = hls?.liveSyncPosition ?? null;
+    const now = performance.now();
+
+    if (!hls || edge === null || this.phase !== 'playing' || video.paused || video.seeking) return;
+    if (edge - video.currentTime < JUMP_BEHIND_S || now - this.jumpedAt < JUMP_AGAIN_AFTER_MS) return;
+    this.jumpedAt = now;
+    video.currentTime = edge;
   }
 
   private failed(data: ErrorData): void {
