@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { launch, open } from './chromium.mjs';
 import { address, serve } from './serve.mjs';
 
-const SETTLE_MS = 8000;
+const SETTLE_MS = 15000; /* players find their distance from the live edge */
 
 const { values: options } = parseArgs({
   options: {

@@ -39,6 +39,13 @@ export function bufferAheadS(ranges: ReadonlyArray<readonly [number, number]>, t
   return end === null ? 0 : end - time;
 }
 
+/* Playback rate that brings a player 'behindS' seconds behind its target back to it unnoticed: up to 8 % faster, and only
+ * with something to play from. */
+export function catchUpRate(behindS: number, bufferS: number): number {
+  if (!(behindS > 0.05) || bufferS < 0.25) return 1;
+  return 1 + Math.round(100 * Math.min(0.08, behindS * 0.2)) / 100;
+}
+
 export interface ChannelEntry {
   name: string;
   isLive: boolean;

@@ -2,7 +2,7 @@
  * browser's own HLS elsewhere (Safari on phones). Knows nothing of the page around it. */
 import Hls, { type ErrorData } from 'hls.js';
 import { codecs as codecWords } from './format';
-import { bufferAheadS, firstVariant, latencyS } from './live';
+import { bufferAheadS, catchUpRate, firstVariant, latencyS } from './live';
 import { describe, ENDED, INTERRUPTED, NO_PLAYER, OFFLINE, pauseMs, unsupportedCodec, UNREACHABLE, type Trouble } from './words';
 
 /* connecting → playing ⇄ buffering; any → waiting (asks until the channel is there) → connecting;
@@ -28,7 +28,8 @@ export interface Stats {
   currentTime: number;
 }
 
-const JUMP_BEHIND_S = 2; /* further behind the target than speed alone would mend soon */
+const KEEP_UP_PERIOD_MS = 200;
+const JUMP_BEHIND_S = 1.2; /* further behind the target than speed alone would mend soon */
 const JUMP_AGAIN_AFTER_MS = 10000;
 const STALL_WORDS_AFTER_MS = 2500; /* a shorter wait gets the spinner only */
 const RECOVER_AGAIN_AFTER_MS = 5000;
@@ -66,7 +67,7 @@ export class Player {
     video.addEventListener('error', () => {
       if (this.engine === 'native') this.nativeFailed();
     });
-    setInterval(() => this.keepUp(), 1000);
+    setInterval(() => this.keepUp(), KEEP_UP_PERIOD_MS);
   }
 
   /* Starts, or starts afresh. */
@@ -89,7 +90,8 @@ export class Player {
        * worker-src for blob: URLs. */
       enableWorker: false,
       backBufferLength: 30,
-      maxLiveSyncPlaybackRate: 1.25, /* catches up instead of jumping */
+      liveSyncOnStallIncrease: 0.25, /* seconds further from the edge after each stall */
+      maxLiveSyncPlaybackRate: 1, /* keepUp() does it: hls.js wants a second of buffer first */
       manifestLoadPolicy: patient(0), /* 404 is an answer: the channel is offline */
       playlistLoadPolicy: patient(4),
       fragLoadPolicy: patient(4),
@@ -117,8 +119,6 @@ export class Player {
     const { video, hls } = this;
     const level = hls?.levels[hls.currentLevel >= 0 ? hls.currentLevel : hls.loadLevel];
     const quality = video.getVideoPlaybackQuality?.();
-    const ranges = Array.from({ length: video.buffered.length },
-      (_, i) => [video.buffered.start(i), video.buffered.end(i)] as const);
     return {
       engine: this.engine,
       phase: this.phase,
@@ -129,7 +129,7 @@ export class Player {
       frameRate: level?.frameRate ?? 0,
       bitrate: level?.bitrate ?? null,
       codecs: [level?.videoCodec, level?.audioCodec].filter(Boolean).join(','),
-      bufferS: bufferAheadS(ranges, video.currentTime),
+      bufferS: this.bufferS(),
       droppedFrames: quality?.droppedVideoFrames ?? 0,
       totalFrames: quality?.totalVideoFrames ?? 0,
       stalls: this.stalls,
@@ -168,17 +168,25 @@ export class Player {
     this.timer = setTimeout(() => this.set('buffering', INTERRUPTED), STALL_WORDS_AFTER_MS);
   }
 
-  /* A slow start or a long stall leaves the player seconds behind; hls.js takes that for a wish to watch the past and
-   * does not catch up. */
+  /* Holds the distance from the live edge that the playlist asks for: a little by speed, much by a jump (a slow start or a
+   * long stall leaves the player seconds behind, and nobody asked to watch the past). */
   private keepUp(): void {
     const { hls, video } = this;
     const edge = hls?.liveSyncPosition ?? null;
     const now = performance.now();
 
     if (!hls || edge === null || this.phase !== 'playing' || video.paused || video.seeking) return;
-    if (edge - video.currentTime < JUMP_BEHIND_S || now - this.jumpedAt < JUMP_AGAIN_AFTER_MS) return;
+    const behindS = edge - video.currentTime;
+    video.playbackRate = catchUpRate(behindS, this.bufferS());
+    if (behindS < JUMP_BEHIND_S || now - this.jumpedAt < JUMP_AGAIN_AFTER_MS) return;
     this.jumpedAt = now;
     video.currentTime = edge;
+  }
+
+  private bufferS(): number {
+    const { buffered, currentTime } = this.video;
+    const ranges = Array.from({ length: buffered.length }, (_, i) => [buffered.start(i), buffered.end(i)] as const);
+    return bufferAheadS(ranges, currentTime);
   }
 
   private failed(data: ErrorData): void {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bufferAheadS, channelOf, channelsOf, firstVariant, latencyS } from '../src/live';
+import { bufferAheadS, catchUpRate, channelOf, channelsOf, firstVariant, latencyS } from '../src/live';
 
 describe('channelOf', () => {
   test.each([
@@ -62,4 +62,13 @@ describe('channelsOf', () => {
 test('firstVariant', () => {
   expect(firstVariant('#EXTM3U\r\n#EXT-X-STREAM-INF:BANDWIDTH=1\r\nvideo.m3u8\r\nb.m3u8\r\n')).toBe('video.m3u8');
   expect(firstVariant('#EXTM3U\n')).toBeNull();
+});
+
+test('catchUpRate', () => {
+  expect(catchUpRate(0.01, 1)).toBe(1);
+  expect(catchUpRate(-1, 1)).toBe(1);
+  expect(catchUpRate(1, 0.1)).toBe(1);
+  expect(catchUpRate(0.2, 1)).toBe(1.04);
+  expect(catchUpRate(5, 1)).toBe(1.08);
+  expect(catchUpRate(NaN, 1)).toBe(1);
 });
