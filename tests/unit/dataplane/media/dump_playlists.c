@@ -117,6 +117,7 @@ int main(int argc, char **argv)
 
     publication_end(&f[3].publication, n->all[0]->now_us);
     pass(n, 31000000);
+    fake_node_free(n);
     printf("%u moments\n", moment);
     return moment > 100 ? 0 : 1;
 }
