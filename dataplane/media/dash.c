@@ -75,17 +75,17 @@ static void write_timeline(struct writer *out, const struct window_track *t, uin
     for (uint32_t i = first; i < end;) {
         const struct segment *s = window_segment(t, i);
         uint64_t duration = segment_duration(t, i, options);
-        int64_t next_t = s->dts + (int64_t)duration;
+        int64_t next_t = s->pts + (int64_t)duration;
         uint32_t repeat = 0;
 
         for (i++; i < end; i++, repeat++) {
-            if (window_segment(t, i)->dts != next_t || segment_duration(t, i, options) != duration)
+            if (window_segment(t, i)->pts != next_t || segment_duration(t, i, options) != duration)
                 break;
             next_t += (int64_t)duration;
         }
         writer_str(out, "<S");
-        if (s->dts != expected_t)
-            writer_printf(out, " t=\"%lld\"", (long long)s->dts);
+        if (s->pts != expected_t)
+            writer_printf(out, " t=\"%lld\"", (long long)s->pts);
         writer_printf(out, " d=\"%llu\"", (unsigned long long)duration);
         if (repeat > 0)
             writer_printf(out, " r=\"%u\"", repeat);
@@ -144,7 +144,7 @@ static void write_reference(struct writer *out, const struct segment *s, uint32_
     writer_printf(out,
                   "<ProducerReferenceTime id=\"%u\" inband=\"true\" type=\"encoder\" "
                   "wallClockTime=\"%s\" presentationTime=\"%lld\">\n",
-                  id, utc_format(s->wall_us, text), (long long)s->dts);
+                  id, utc_format(s->wall_us, text), (long long)s->pts);
     writer_str(out, "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" "
                     "value=\"/time\"/>\n</ProducerReferenceTime>\n");
 }
@@ -222,7 +222,7 @@ static int64_t presentation_end_us(const struct window *w)
             continue;
         const struct segment *s = window_segment(t, t->count - 1);
         const struct window_period *period = window_period_of(w, s->msn);
-        int64_t us = window_to_us(s->dts + (int64_t)s->duration, s->timescale) - period->media_us +
+        int64_t us = window_to_us(s->pts + (int64_t)s->duration, s->timescale) - period->media_us +
                      period->wall_us - w->start_wall_us;
         if (us > end_us)
             end_us = us;

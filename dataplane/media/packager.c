@@ -264,7 +264,8 @@ static void deliver(struct packager *p, struct lane *l, const struct packaged_pa
 
 static void deliver_gap(struct packager *p, struct lane *l, int64_t end_dts, bool ends_segment)
 {
-    struct packaged_part part = {.is_gap = true, .ends_segment = ends_segment, .dts = l->end_dts};
+    struct packaged_part part = {
+        .is_gap = true, .ends_segment = ends_segment, .dts = l->end_dts, .pts = l->end_dts};
 
     fill_part(p, l, &part);
     part.duration = (uint32_t)(end_dts - l->end_dts);
@@ -283,9 +284,10 @@ static void deliver_samples(struct packager *p, struct lane *l, uint32_t count, 
 
     fill_part(p, l, &part);
     part.dts = first->dts;
+    part.pts = first->dts + first->cts;
     part.duration = (uint32_t)(end_dts - first->dts);
     part.wall_us = sample_us(l, first) + boundary_of(p, l->segment)->skew_us;
-    reference = (struct cmaf_reference){part.wall_us, first->dts + first->cts};
+    reference = (struct cmaf_reference){part.wall_us, part.pts};
     for (uint32_t i = 0; i < count; i++) {
         const struct lane_sample *s = lane_at(l, i);
         int64_t next = i + 1 < count ? lane_at(l, i + 1)->dts : end_dts;

@@ -71,6 +71,7 @@ struct packaged_part {
                               it */
     uint64_t segment;      /* number, the same for the same interval in all tracks */
     int64_t dts;           /* of the first sample, track timescale, as in tfdt */
+    int64_t pts;           /* of the first sample: what wall_us is the time of */
     uint32_t duration;     /* track timescale */
     int64_t wall_us;       /* Unix time of the first sample: PROGRAM-DATE-TIME, prft */
 };

@@ -210,7 +210,7 @@ static void track_fill(struct window *w, struct window_track *t, uint64_t until_
         if (model == NULL)
             continue;
         s->wall_us = model->wall_us;
-        s->dts = window_from_us(window_to_us(model->dts, model->timescale), t->timescale);
+        s->pts = window_from_us(window_to_us(model->pts, model->timescale), t->timescale);
         s->duration = (uint64_t)window_from_us(segment_duration_us(model), t->timescale);
     }
 }
@@ -220,7 +220,7 @@ static void window_note_period(struct window *w, const struct window_track *t, u
                                const struct packaged_part *part)
 {
     struct window_period *last = w->period_count > 0 ? &w->periods[w->period_count - 1] : NULL;
-    int64_t media_us = window_to_us(part->dts, t->timescale);
+    int64_t media_us = window_to_us(part->pts, t->timescale);
 
     if (last != NULL && last->first_msn == msn && !last->is_frozen) {
         /* Another track of the same start: the earliest counts. */
@@ -324,7 +324,7 @@ static struct segment *window_start_segment(struct window *w, struct window_trac
     struct segment *s = track_push(w, t, msn);
     if (s == NULL)
         return NULL;
-    s->dts = part->dts;
+    s->pts = part->pts;
     s->wall_us = part->wall_us;
     s->is_independent = part->is_independent || part->is_gap;
     if (!s->is_independent)

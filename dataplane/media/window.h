@@ -29,7 +29,7 @@ struct segment_format {
 struct segment {
     uint32_t timescale;
     uint64_t msn;
-    int64_t dts;       /* of its first sample */
+    int64_t pts;       /* of its first sample */
     uint64_t duration; /* of its parts so far */
     int64_t wall_us;   /* Unix time of its first sample */
     uint64_t size;     /* bytes of its parts so far */

@@ -199,6 +199,7 @@ static void send_part(struct fake_stream *f, uint8_t track, uint32_t timescale)
                  .is_discontinuous = f->part == 0 && f->is_discontinuous,
                  .segment = f->segment,
                  .dts = from,
+                 .pts = from,
                  .duration = (uint32_t)(to - from),
                  .wall_us = f->media_us},
     };

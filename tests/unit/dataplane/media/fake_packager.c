@@ -120,6 +120,7 @@ void packager_flush(struct packager *p)
             continue;
         struct packaged_part end = p->open[i];
         end.dts += end.duration;
+        end.pts += end.duration;
         end.duration = 0;
         end.is_gap = true;
         end.starts_segment = false;
