@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/cursor.h"
+#include "dataplane/media/codec_config.h"
 
 enum {
     GROWING_MAX = 4,  /* tracks run up to a few seconds apart */
@@ -161,6 +162,20 @@ static uint32_t standard_rate(uint32_t frames_per_1000s)
     return nearest;
 }
 
+/* What the track says of itself, where what it does is not far from it: variable rates declare
+ * their ceiling. */
+static uint32_t frame_rate(const struct track_info *info, uint32_t measured)
+{
+    struct video_format format;
+
+    if (codec_config_format(info, &format) < 0 || format.rate_den == 0)
+        return standard_rate(measured);
+    uint64_t declared = ((uint64_t)format.rate_num * 1000 + format.rate_den / 2) / format.rate_den;
+    bool is_near =
+        declared * 98 < (uint64_t)measured * 100 && declared * 102 > (uint64_t)measured * 100;
+    return is_near ? (uint32_t)declared : standard_rate(measured);
+}
+
 static void track_complete_last(struct window_track *t)
 {
     struct segment *s = track_last(t);
@@ -184,7 +199,8 @@ static void track_complete_last(struct window_track *t)
         t->peak_bits_per_second = bits_per_second;
     t->complete_samples += s->sample_count;
     if (t->kind == MEDIA_VIDEO)
-        t->frames_per_1000s = standard_rate(
+        t->frames_per_1000s = frame_rate(
+            &t->info,
             (uint32_t)((t->complete_samples * 1000000000 + t->complete_us / 2) / t->complete_us));
 }
 
