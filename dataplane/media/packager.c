@@ -674,8 +674,10 @@ static void finish_all(struct packager *p, enum lane_state next_state)
 
         if (l->state == LANE_LIVE) {
             advance(p, l, p->latest);
-            if (!l->has_part)
-                deliver_gaps(p, l, lane_ticks(l, end_us));
+            if (!l->has_part) { /* cut off before its first unit of this segment */
+                (void)fill(p, l, l->end_dts, lane_ticks(l, end_us));
+                drain(p, l, &(struct horizon){.is_forced = true, .is_final = true});
+            }
             if (!l->has_ended)
                 deliver_gap(p, l, l->end_dts, true);
         }

@@ -441,7 +441,7 @@ FFMPEG_SAYS_ALWAYS = re.compile(r'Found duplicated MOOV Atom. Skipped it$')
 def probe_packets(t, url, seconds, arguments=()):
     """Reads 'seconds' of a live stream with ffprobe. Returns (packets by stream, streams); fails on any warning."""
     done = subprocess.run(
-        ['ffprobe', '-v', 'warning', *arguments, '-show_packets', '-show_streams', '-of', 'json',
+        ['ffprobe', '-v', 'repeat+warning', *arguments, '-show_packets', '-show_streams', '-of', 'json',
          '-read_intervals', f'%+{seconds}', url],
         capture_output=True, text=True, timeout=seconds + 40)
     check(done.returncode == 0, f'ffprobe {url}: status {done.returncode}: {done.stderr[-800:]}')
