@@ -10,6 +10,7 @@ enum {
     UPDATE_US_MIN = 500000, /* players ask for the manifest again this often … */
     UPDATE_PARTS = 2,       /* … or every second part */
     LATENCY_PARTS = 10,     /* target latency: 2 s for parts of 200 ms */
+    DELAY_SEGMENTS = 3,     /* suggested delay: three segments */
 };
 
 /* An xs:duration of so many microseconds. */
@@ -259,7 +260,9 @@ static void write_head(struct writer *out, const struct window *w,
     write_duration(out, "minimumUpdatePeriod",
                    update_us < UPDATE_US_MIN ? UPDATE_US_MIN : update_us);
     write_duration(out, "timeShiftBufferDepth", depth_us);
-    write_duration(out, "suggestedPresentationDelay", latency_us);
+    /* For players that take whole segments, as HLS's HOLD-BACK; low-latency ones go by Latency. */
+    write_duration(out, "suggestedPresentationDelay",
+                   (int64_t)options->segment_us * DELAY_SEGMENTS);
     writer_printf(out,
                   ">\n<ServiceDescription id=\"0\">\n"
                   "<Latency target=\"%lld\" min=\"%lld\" max=\"%lld\" referenceId=\"0\"/>\n"

@@ -29,6 +29,9 @@ export interface Stats {
 }
 
 const KEEP_UP_PERIOD_MS = 200;
+/* Seconds behind the live edge. The playlist allows 0.6 (three parts), where any hiccup of a busy machine or network is a
+ * stall; this leaves two parts to spare. */
+const LIVE_SYNC_S = 1;
 const JUMP_BEHIND_S = 1.2; /* further behind the target than speed alone would mend soon */
 const JUMP_AGAIN_AFTER_MS = 10000;
 const STALL_WORDS_AFTER_MS = 2500; /* a shorter wait gets the spinner only */
@@ -86,6 +89,7 @@ export class Player {
     this.hls?.destroy();
     const hls = new Hls({
       lowLatencyMode: true,
+      liveSyncDuration: LIVE_SYNC_S,
       /* Fragments are fMP4 already: nothing worth a worker is left to do, and the page needs no
        * worker-src for blob: URLs. */
       enableWorker: false,

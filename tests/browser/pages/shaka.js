@@ -16,7 +16,9 @@ player.addEventListener('error', (event) => errors.push(`Shaka ${event.detail.co
 player.configure({
   streaming: {
     lowLatencyMode: true,
-    liveSync: { enabled: true },
+    /* A SegmentTimeline shows Shaka a segment when it begins, and it plays it when it is whole: at the delay that the
+     * manifest suggests, not at the low-latency target, which would leave it dry. */
+    liveSync: { enabled: source.endsWith('.m3u8') },
     /* While the creator is away the manifest does not change: that is no reason to give up. */
     retryParameters: { maxAttempts: 8, baseDelay: 250, timeout: 20000 },
   },
