@@ -144,6 +144,7 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
         .hash = flow_hash(&s->flow_key, local, peer),
         .rto_us = 1000000, /* RFC 6298 (2.1) */
         .recover = iss,
+        .snd_small = iss,
         .rcv_mss = TCP_MSS_DEFAULT_V4,
         .quick_acks = 8,
         .received_us = s->now_us,

@@ -107,14 +107,15 @@ size_t tcp_options_write_syn(const struct tcp_options *o, uint8_t out[static TCP
         store_be16(out + size + 2, o->mss);
         size += 4;
     }
-    if (o->is_sack_permitted) {
-        const uint8_t bytes[4] = {KIND_NOP, KIND_NOP, KIND_SACK_PERMITTED, 2};
-        memcpy(out + size, bytes, sizeof(bytes));
-        size += sizeof(bytes);
-    }
+    const uint8_t sack_permitted[4] = {KIND_NOP, KIND_NOP, KIND_SACK_PERMITTED, 2};
     if (o->has_timestamps) {
         tcp_options_write_timestamps(o->ts_value, o->ts_echo, out + size);
+        if (o->is_sack_permitted) /* in place of their padding, as Linux */
+            memcpy(out + size, sack_permitted + 2, 2);
         size += TCP_TIMESTAMPS_SIZE;
+    } else if (o->is_sack_permitted) {
+        memcpy(out + size, sack_permitted, sizeof(sack_permitted));
+        size += sizeof(sack_permitted);
     }
     if (o->has_shift) {
         const uint8_t bytes[4] = {KIND_NOP, KIND_SHIFT, 3, o->shift};

@@ -288,6 +288,24 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, u
     return OUTPUT_DONE;
 }
 
+/* RFC 9293 §3.7.4: whether a segment that is not full waits. */
+static bool nagle_holds(const struct tcp_conn *c)
+{
+    if ((c->flags & (CONN_SEND_ANYWAY | CONN_FIN_QUEUED)) != 0)
+        return false;
+    if (c->nagle == TCP_NAGLE_CORKED)
+        return true;
+    return seq_is_after(c->snd_small, c->snd_una) && !seq_is_after(c->snd_small, c->snd_nxt);
+}
+
+void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle nagle)
+{
+    if (c->state == TCP_CLOSED)
+        return;
+    c->nagle = (uint8_t)nagle;
+    tcp_want_output(s, c);
+}
+
 /* How many new bytes may go in one packet now (a FIN counts one); 0: none. */
 static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
 {
@@ -315,6 +333,8 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
     if (size < c->mss && size < wanted && size < c->snd_wnd_max / 2 &&
         (c->flags & CONN_SEND_ANYWAY) == 0)
         return 0;
+    if (size < c->mss && c->nagle != TCP_NAGLE_OFF && nagle_holds(c))
+        return 0;
     return size;
 }
 
@@ -334,6 +354,8 @@ static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, un
             return OUTPUT_BLOCKED;
         ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us);
         c->snd_nxt += sent;
+        if (sent % c->mss != 0)
+            c->snd_small = c->snd_nxt;
         if (c->snd_nxt == c->snd_end + 1)
             c->flags |= CONN_FIN_SENT;
         c->flags &= ~(uint32_t)CONN_SEND_ANYWAY;

@@ -8,8 +8,11 @@ enum {
 
 uint16_t tcp_receive_window(struct net_stack *s, struct tcp_conn *c)
 {
+    uint32_t offered = s->config.receive_window_bytes;
+
+    offered = offered > c->held_bytes ? offered - c->held_bytes : 0;
     if ((c->flags & CONN_PAUSED) == 0)
-        c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt + s->config.receive_window_bytes);
+        c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt + offered);
 
     /* Rounded up, since the edge must not move back (RFC 9293 §3.8.6.2.2). */
     uint32_t window = c->rcv_edge - c->rcv_nxt;
@@ -18,6 +21,20 @@ uint16_t tcp_receive_window(struct net_stack *s, struct tcp_conn *c)
         field = UINT16_MAX;
     c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt + (field << c->rcv_shift));
     return (uint16_t)field;
+}
+
+void tcp_conn_hold(struct net_stack *s, struct tcp_conn *c, uint32_t bytes)
+{
+    uint32_t offered = s->config.receive_window_bytes;
+    uint32_t window = c->rcv_edge - c->rcv_nxt;
+
+    c->held_bytes = bytes;
+    offered = offered > bytes ? offered - bytes : 0;
+    /* Receiver's silly-window avoidance (RFC 9293 §3.8.6.2.2), and twice what is left: as Linux. */
+    if (offered >= 2 * window && offered - window >= c->rcv_mss) {
+        c->flags |= CONN_ACK_NOW;
+        tcp_want_output(s, c);
+    }
 }
 
 /* Where the data received in order ends: before a FIN. */

@@ -73,6 +73,13 @@ enum tcp_conn_flags {
     CONN_FIN_KNOWN = 1 << 18 /* a FIN came, perhaps before data that it follows: see fin_seq */
 };
 
+/* Whether a segment that is not full may go while others are on the way (RFC 9293 §3.7.4). */
+enum tcp_nagle {
+    TCP_NAGLE_OFF,   /* at once: what streams of media want */
+    TCP_NAGLE_ON,    /* not while a small one is unacknowledged (Minshall's variant, as Linux) */
+    TCP_NAGLE_CORKED /* not before the retransmission timeout */
+};
+
 enum tcp_timer_kind {
     TCP_TIMER_RETRANSMIT, /* also SYN, zero-window probe, and a neighbour that does not answer */
     TCP_TIMER_DELAYED_ACK,
@@ -144,8 +151,11 @@ struct tcp_conn {
     uint8_t quick_acks;              /* at the start, every segment is acknowledged at once */
 
     /* Rarely. */
-    uint8_t retries; /* timeouts in a row */
-    uint8_t probes;  /* keepalives unanswered */
+    uint8_t nagle;       /* enum tcp_nagle */
+    uint32_t snd_small;  /* behind the latest segment sent that was not full */
+    uint32_t held_bytes; /* delivered, and not consumed by the user yet: taken off the window */
+    uint8_t retries;     /* timeouts in a row */
+    uint8_t probes;      /* keepalives unanswered */
     uint8_t listener;
     uint16_t path_mtu;
     uint16_t peer_mss; /* as its SYN said */
@@ -241,6 +251,12 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
 
 /* Recomputes c->mss from the path MTU and what the peer takes. */
 void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c);
+
+/* For users that keep what is delivered to them: 'bytes' of it are not consumed yet, and are
+ * taken off the window; tells the peer when the window opens by much. */
+void tcp_conn_hold(struct net_stack *s, struct tcp_conn *c, uint32_t bytes);
+
+void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle nagle);
 
 static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
 {

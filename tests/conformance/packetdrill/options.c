@@ -1,0 +1,272 @@
+/* Socket options. */
+#include <errno.h>
+#include <limits.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "tests/conformance/packetdrill/shim.h"
+
+enum { FOR_TCP = 1 << SOCK_TCP, FOR_UDP = 1 << SOCK_UDP, FOR_BOTH = FOR_TCP | FOR_UDP };
+
+/* Option names that collide with those of linux/tcp.h or are newer than the C library. */
+enum { OPTION_IP_MTU = 14, OPTION_IPV6_MTU = 24 };
+
+struct option_rule {
+    int level;
+    int name;
+    enum sock_number number;
+    int standard;
+    int min;
+    int max;
+    unsigned kinds;
+    bool is_boolean;
+};
+
+static const struct option_rule rules[] = {
+    {SOL_SOCKET, SO_REUSEADDR, NUMBER_REUSEADDR, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {SOL_SOCKET, SO_REUSEPORT, NUMBER_REUSEPORT, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {SOL_SOCKET, SO_KEEPALIVE, NUMBER_KEEPALIVE, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {SOL_SOCKET, SO_BROADCAST, NUMBER_BROADCAST, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {SOL_SOCKET, SO_OOBINLINE, NUMBER_OOBINLINE, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {SOL_SOCKET, SO_PRIORITY, NUMBER_PRIORITY, 0, 0, 6, FOR_BOTH, false},
+    {SOL_SOCKET, SO_SNDBUF, NUMBER_SNDBUF, 0, INT_MIN, INT_MAX, FOR_BOTH, false},
+    {SOL_SOCKET, SO_SNDBUFFORCE, NUMBER_SNDBUF, 0, INT_MIN, INT_MAX, FOR_BOTH, false},
+    {SOL_SOCKET, SO_RCVBUF, NUMBER_RCVBUF, 0, INT_MIN, INT_MAX, FOR_BOTH, false},
+    {SOL_SOCKET, SO_RCVBUFFORCE, NUMBER_RCVBUF, 0, INT_MIN, INT_MAX, FOR_BOTH, false},
+    {SOL_SOCKET, SO_RCVLOWAT, NUMBER_RCVLOWAT, 1, INT_MIN, INT_MAX, FOR_BOTH, false},
+    {SOL_SOCKET, SO_MAX_PACING_RATE, NUMBER_PACING_RATE, -1, INT_MIN, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_NODELAY, NUMBER_NODELAY, 0, INT_MIN, INT_MAX, FOR_TCP, true},
+    {IPPROTO_TCP, TCP_CORK, NUMBER_CORK, 0, INT_MIN, INT_MAX, FOR_TCP, true},
+    {IPPROTO_TCP, TCP_MAXSEG, NUMBER_MAXSEG, 0, 88, 32767, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_KEEPIDLE, NUMBER_KEEPIDLE, 7200, 1, 32767, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_KEEPINTVL, NUMBER_KEEPINTVL, 75, 1, 32767, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_KEEPCNT, NUMBER_KEEPCNT, 9, 1, 127, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_SYNCNT, NUMBER_SYNCNT, 6, 1, 127, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_LINGER2, NUMBER_LINGER2, 60, INT_MIN, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_DEFER_ACCEPT, NUMBER_DEFER_ACCEPT, 0, INT_MIN, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP, NUMBER_WINDOW_CLAMP, 0, 0, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_QUICKACK, NUMBER_QUICKACK, 1, INT_MIN, INT_MAX, FOR_TCP, true},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT, NUMBER_USER_TIMEOUT, 0, 0, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, NUMBER_NOTSENT_LOWAT, 0, INT_MIN, INT_MAX, FOR_TCP, false},
+    {IPPROTO_TCP, TCP_INQ, NUMBER_INQ, 0, 0, 1, FOR_TCP, false},
+    {IPPROTO_IP, IP_TOS, NUMBER_TOS, 0, 0, 255, FOR_BOTH, false},
+    {IPPROTO_IP, IP_TTL, NUMBER_TTL, 64, 1, 255, FOR_BOTH, false},
+    {IPPROTO_IP, IP_MTU_DISCOVER, NUMBER_MTU_DISCOVER, IP_PMTUDISC_WANT, 0, 5, FOR_BOTH, false},
+    {IPPROTO_IP, IP_RECVERR, NUMBER_RECVERR, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {IPPROTO_IP, IP_FREEBIND, NUMBER_FREEBIND, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {IPPROTO_IPV6, IPV6_V6ONLY, NUMBER_V6ONLY, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {IPPROTO_IPV6, IPV6_TCLASS, NUMBER_TCLASS, 0, -1, 255, FOR_BOTH, false},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, NUMBER_HOPS, 64, -1, 255, FOR_BOTH, false},
+    {IPPROTO_IPV6, IPV6_RECVERR, NUMBER_RECVERR, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
+    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, NUMBER_MTU_DISCOVER, IP_PMTUDISC_WANT, 0, 5, FOR_BOTH, false},
+};
+
+enum { RULES = sizeof(rules) / sizeof(rules[0]) };
+
+void options_init(struct sock *s)
+{
+    for (int i = 0; i < RULES; i++)
+        s->numbers[rules[i].number] = rules[i].standard;
+}
+
+static const struct option_rule *rule_find(const struct sock *s, int level, int name)
+{
+    for (int i = 0; i < RULES; i++)
+        if (rules[i].level == level && rules[i].name == name &&
+            (rules[i].kinds & (1u << s->kind)) != 0)
+            return &rules[i];
+    return NULL;
+}
+
+/* What the numbers mean to an open connection. */
+static void number_apply(struct sock *s, enum sock_number number)
+{
+    struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (s->kind != SOCK_TCP || c == NULL || c->state == TCP_CLOSED)
+        return;
+    if (number == NUMBER_NODELAY || number == NUMBER_CORK)
+        tcp_sock_apply(s);
+    if (number == NUMBER_QUICKACK && s->numbers[number] != 0) {
+        c->quick_acks = 16;
+        if (c->unacked_bytes > 0)
+            tcp_send_ack(shim_stack(s->shim), c);
+    } else if (number == NUMBER_QUICKACK) {
+        c->quick_acks = 0;
+    }
+}
+
+static int number_set(struct sock *s, const struct option_rule *rule, const void *value,
+                      socklen_t size)
+{
+    int number;
+
+    if (size < sizeof(number))
+        return -EINVAL;
+    memcpy(&number, value, sizeof(number));
+    if (rule->number == NUMBER_MAXSEG && number == 0) {
+        s->numbers[NUMBER_MAXSEG] = 0;
+        return 0;
+    }
+    if (number < rule->min || number > rule->max)
+        return -EINVAL;
+    if (rule->is_boolean)
+        number = number != 0;
+    if (rule->number == NUMBER_SNDBUF || rule->number == NUMBER_RCVBUF) {
+        /* Linux doubles it, for its own overhead, and has minima. */
+        int min = rule->number == NUMBER_SNDBUF ? 4608 : 2304;
+        number = number < 0 || number > INT_MAX / 2 ? INT_MAX : 2 * number;
+        if (number < min)
+            number = min;
+    }
+    if (rule->number == NUMBER_RCVLOWAT && number <= 0)
+        number = number < 0 ? INT_MAX : 1;
+    s->numbers[rule->number] = number;
+    number_apply(s, rule->number);
+    return 0;
+}
+
+static int timeout_set(uint64_t *timeout_us, const void *value, socklen_t size)
+{
+    struct timeval tv;
+
+    if (size < sizeof(tv))
+        return -EINVAL;
+    memcpy(&tv, value, sizeof(tv));
+    if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+        return -EDOM;
+    *timeout_us = tv.tv_sec < 0 ? 0 : (uint64_t)tv.tv_sec * 1000000 + (uint64_t)tv.tv_usec;
+    return 0;
+}
+
+static int congestion_set(struct sock *s, const char *value, socklen_t size)
+{
+    static const char *const names[] = {"cubic", "reno"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (size >= strlen(names[i]) && strncmp(value, names[i], size) == 0) {
+            s->congestion = names[i];
+            return 0;
+        }
+    return -ENOENT;
+}
+
+int options_set(struct sock *s, int level, int name, const void *value, socklen_t size)
+{
+    if (value == NULL)
+        return -EFAULT;
+    if (level == SOL_SOCKET && name == SO_LINGER) {
+        if (size < sizeof(s->linger))
+            return -EINVAL;
+        memcpy(&s->linger, value, sizeof(s->linger));
+        return 0;
+    }
+    if (level == SOL_SOCKET && name == SO_RCVTIMEO)
+        return timeout_set(&s->receive_timeout_us, value, size);
+    if (level == SOL_SOCKET && name == SO_SNDTIMEO)
+        return timeout_set(&s->send_timeout_us, value, size);
+    if (level == IPPROTO_TCP && name == TCP_CONGESTION && s->kind == SOCK_TCP)
+        return congestion_set(s, value, size);
+    const struct option_rule *rule = rule_find(s, level, name);
+    return rule == NULL ? -ENOPROTOOPT : number_set(s, rule, value, size);
+}
+
+static void copy_out(const void *from, socklen_t have, void *value, socklen_t *size)
+{
+    *size = *size < have ? *size : have;
+    memcpy(value, from, *size);
+}
+
+static bool fixed_get(struct sock *s, int name, int *ret)
+{
+    switch (name) {
+    case SO_ERROR:
+        *ret = s->error;
+        s->error = 0;
+        return true;
+    case SO_TYPE:
+        *ret = s->kind == SOCK_TCP ? SOCK_STREAM : SOCK_DGRAM;
+        return true;
+    case SO_PROTOCOL:
+        *ret = s->kind == SOCK_TCP ? IPPROTO_TCP : IPPROTO_UDP;
+        return true;
+    case SO_DOMAIN:
+        *ret = s->domain;
+        return true;
+    case SO_ACCEPTCONN:
+        *ret = s->is_listening;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Options whose value is the connection's when there is one. */
+static int number_get(const struct sock *s, enum sock_number number)
+{
+    const struct tcp_conn *c = tcp_sock_conn(s);
+
+    switch ((int)number) {
+    case NUMBER_MAXSEG:
+        if (c != NULL && c->state >= TCP_ESTABLISHED)
+            return c->mss;
+        return s->numbers[number] != 0 ? s->numbers[number] : TCP_MSS_DEFAULT_V4;
+    case NUMBER_SNDBUF:
+        return s->numbers[number] != 0 ? s->numbers[number] : s->kind == SOCK_TCP ? 16384 : 212992;
+    case NUMBER_RCVBUF:
+        return s->numbers[number] != 0 ? s->numbers[number] : s->kind == SOCK_TCP ? 131072 : 212992;
+    default:
+        return s->numbers[number];
+    }
+}
+
+int options_get(struct sock *s, int level, int name, void *value, socklen_t *size)
+{
+    const struct tcp_conn *c = tcp_sock_conn(s);
+    int number = 0;
+
+    if (value == NULL || size == NULL)
+        return -EFAULT;
+    if ((int)*size < 0)
+        return -EINVAL;
+    if (level == IPPROTO_TCP && name == TCP_INFO && s->kind == SOCK_TCP) {
+        info_get(s, value, size);
+        return 0;
+    }
+    if (level == IPPROTO_TCP && name == TCP_CONGESTION && s->kind == SOCK_TCP) {
+        char text[16] = {0}; /* TCP_CA_NAME_MAX */
+        const char *standard = s->shim->config.congestion == NET_CONGESTION_RENO ? "reno" : "cubic";
+        snprintf(text, sizeof(text), "%s", s->congestion != NULL ? s->congestion : standard);
+        copy_out(text, sizeof(text), value, size);
+        return 0;
+    }
+    if (level == SOL_SOCKET && name == SO_LINGER) {
+        copy_out(&s->linger, sizeof(s->linger), value, size);
+        return 0;
+    }
+    if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
+        uint64_t us = name == SO_RCVTIMEO ? s->receive_timeout_us : s->send_timeout_us;
+        struct timeval tv = {.tv_sec = (time_t)(us / 1000000),
+                             .tv_usec = (suseconds_t)(us % 1000000)};
+        copy_out(&tv, sizeof(tv), value, size);
+        return 0;
+    }
+    const struct option_rule *rule = rule_find(s, level, name);
+    if (level == SOL_SOCKET && fixed_get(s, name, &number)) {
+        copy_out(&number, sizeof(number), value, size);
+        return 0;
+    }
+    if ((level == IPPROTO_IP && name == OPTION_IP_MTU) ||
+        (level == IPPROTO_IPV6 && name == OPTION_IPV6_MTU)) {
+        if (c == NULL)
+            return -ENOTCONN;
+        number = c->path_mtu;
+    } else if (rule == NULL) {
+        return -ENOPROTOOPT;
+    } else {
+        number = number_get(s, rule->number);
+    }
+    copy_out(&number, sizeof(number), value, size);
+    return 0;
+}

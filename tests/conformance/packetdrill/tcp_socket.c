@@ -1,0 +1,532 @@
+/* TCP sockets over the stack's streams. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tests/conformance/packetdrill/shim.h"
+
+enum {
+    SEND_CHUNK = 65160,            /* what Linux puts into one buffer: 44 segments and a bit */
+    SEND_BUFFER_DEFAULT = 2 << 20, /* where Linux's own tuning would end up */
+    LINUX_ESTABLISHED = 1,
+    LINUX_SYN_SENT,
+    LINUX_SYN_RECV,
+    LINUX_FIN_WAIT1,
+    LINUX_FIN_WAIT2,
+    LINUX_TIME_WAIT,
+    LINUX_CLOSE,
+    LINUX_CLOSE_WAIT,
+    LINUX_LAST_ACK,
+    LINUX_LISTEN,
+    LINUX_CLOSING
+};
+
+struct tcp_conn *tcp_sock_conn(const struct sock *s)
+{
+    return s->stream == NULL ? NULL : CONTAINER_OF(s->stream, struct tcp_conn, stream);
+}
+
+int tcp_sock_state(const struct sock *s)
+{
+    static const int states[] = {
+        [TCP_CLOSED] = LINUX_CLOSE,          [TCP_SYN_SENT] = LINUX_SYN_SENT,
+        [TCP_SYN_RECEIVED] = LINUX_SYN_RECV, [TCP_ESTABLISHED] = LINUX_ESTABLISHED,
+        [TCP_FIN_WAIT_1] = LINUX_FIN_WAIT1,  [TCP_FIN_WAIT_2] = LINUX_FIN_WAIT2,
+        [TCP_CLOSE_WAIT] = LINUX_CLOSE_WAIT, [TCP_CLOSING] = LINUX_CLOSING,
+        [TCP_LAST_ACK] = LINUX_LAST_ACK,     [TCP_TIME_WAIT] = LINUX_TIME_WAIT,
+    };
+    const struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (s->is_listening)
+        return LINUX_LISTEN;
+    return c == NULL ? LINUX_CLOSE : states[c->state];
+}
+
+static bool is_dead(const struct sock *s)
+{
+    return s->stream == NULL && s->was_connected;
+}
+
+static void hold_update(struct sock *s)
+{
+    struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (c == NULL || c->state == TCP_CLOSED)
+        return;
+    /* What may wait unread: half of the buffer, as Linux keeps the other for its overhead. */
+    uint32_t buffer = s->numbers[NUMBER_RCVBUF] > 0 ? (uint32_t)s->numbers[NUMBER_RCVBUF] : 131072;
+    uint32_t window = shim_stack(s->shim)->config.receive_window_bytes;
+    uint32_t budget = buffer / 2 < window ? buffer / 2 : window;
+    tcp_conn_hold(shim_stack(s->shim), c, window - budget + (uint32_t)s->received.size);
+}
+
+/* --- events of the stack --- */
+
+static void on_data(struct stream *stream, struct bytes in, uint64_t now_us)
+{
+    struct sock *s = stream->user;
+
+    (void)now_us;
+    if (!s->has_fd && !s->is_deferred && s->parent == NULL) {
+        stream_abort(stream); /* nobody will read it: RFC 1122 §4.2.2.13 */
+        return;
+    }
+    if (!s->is_read_shut && !byte_queue_push(&s->received, in.ptr, in.size))
+        s->error = ENOMEM;
+    hold_update(s);
+    s->is_deferred = false;
+    sock_wake(s, EPOLLIN | EPOLLRDNORM);
+}
+
+static void on_eof(struct stream *stream, uint64_t now_us)
+{
+    struct sock *s = stream->user;
+
+    (void)now_us;
+    s->is_eof = true;
+    s->is_deferred = false;
+    sock_wake(s, EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | (s->is_write_shut ? (uint32_t)EPOLLHUP : 0u));
+}
+
+static void on_sendable(struct stream *stream, uint64_t now_us)
+{
+    struct sock *s = stream->user;
+
+    (void)now_us;
+    if (s->is_connecting) {
+        s->is_connecting = false;
+        s->was_connected = true;
+        s->local = stream->local;
+        sock_wake(s, EPOLLOUT | EPOLLWRNORM);
+    }
+}
+
+static void accepted_remove(struct sock *listener, const struct sock *child)
+{
+    for (uint32_t i = 0; i < listener->accepted_count; i++)
+        if (listener->accepted[i] == child) {
+            listener->accepted_count--;
+            memmove(listener->accepted + i, listener->accepted + i + 1,
+                    (listener->accepted_count - i) * sizeof(listener->accepted[0]));
+            return;
+        }
+}
+
+static void on_closed(struct stream *stream, int error, uint64_t now_us)
+{
+    struct sock *s = stream->user;
+
+    (void)now_us;
+    s->stream = NULL;
+    if (!s->has_fd && s->parent == NULL) {
+        sock_free(s);
+        return;
+    }
+    s->is_connecting = false;
+    s->was_connected = true;
+    if (error == -ECONNRESET && s->is_eof)
+        error = -EPIPE; /* a reset in CLOSE_WAIT, as Linux */
+    if (error != 0 && error != -ECONNABORTED)
+        s->error = -error;
+    if (error == 0)
+        s->is_eof = true;
+    sock_wake(s, EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDHUP | EPOLLRDNORM | EPOLLWRNORM |
+                     (s->error != 0 ? (uint32_t)EPOLLERR : 0u));
+}
+
+static const struct stream_events stream_events = {
+    .data = on_data, .sendable = on_sendable, .eof = on_eof, .closed = on_closed};
+
+static int on_accept(void *user, struct stream *stream, uint64_t now_us)
+{
+    struct sock *listener = user;
+    struct sock *s;
+
+    (void)now_us;
+    if (listener->accepted_count > listener->backlog || listener->accepted_count == SHIM_ACCEPT_MAX)
+        return -ENOBUFS;
+    if (sock_new(listener->shim, SOCK_TCP, listener->domain, &s) < 0)
+        return -ENOMEM;
+    memcpy(s->numbers, listener->numbers, sizeof(s->numbers));
+    s->linger = listener->linger;
+    s->congestion = listener->congestion;
+    s->parent = listener;
+    s->stream = stream;
+    s->local = stream->local;
+    s->peer = stream->peer;
+    s->is_bound = true;
+    s->was_connected = true;
+    s->is_deferred = s->numbers[NUMBER_DEFER_ACCEPT] > 0;
+    stream->events = &stream_events;
+    stream->user = s;
+    listener->accepted[listener->accepted_count++] = s;
+    tcp_sock_apply(s);
+    sock_wake(listener, EPOLLIN | EPOLLRDNORM);
+    return 0;
+}
+
+static const struct listen_events listen_events = {.accept = on_accept};
+
+/* --- opening --- */
+
+int tcp_sock_listen(struct sock *s, int backlog)
+{
+    struct shim *sh = s->shim;
+
+    if (s->stream != NULL)
+        return -EINVAL;
+    s->backlog = backlog < 0 || backlog > SHIM_ACCEPT_MAX ? SHIM_ACCEPT_MAX : (uint32_t)backlog;
+    if (s->is_listening)
+        return 0;
+    int error = shim_start(sh, &s->local);
+    if (error < 0)
+        return error;
+    if (!s->is_bound)
+        s->local = (struct endpoint){.family = s->domain == AF_INET ? 4 : 6, .port = 32768};
+    error = sh->transport->ops->listen(sh->transport, &s->local, &listen_events, s);
+    if (error < 0)
+        return error;
+    s->is_bound = true;
+    s->is_listening = true;
+    s->was_connected = false;
+    s->listener = shim_stack(sh)->tcp.listener_count - 1;
+    return 0;
+}
+
+int tcp_sock_accept(struct sock *s, struct sock **ret)
+{
+    if (!s->is_listening)
+        return -EINVAL;
+    for (uint32_t i = 0; i < s->accepted_count; i++) {
+        struct sock *child = s->accepted[i];
+        if (child->is_deferred)
+            continue;
+        accepted_remove(s, child);
+        child->parent = NULL;
+        *ret = child;
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+/* A connection from where the socket is bound, as net_connect() makes it from anywhere. */
+static struct stream *connect_bound(struct sock *s, const struct endpoint *peer)
+{
+    struct net_stack *stack = shim_stack(s->shim);
+    struct endpoint local = s->local;
+
+    if (endpoint_is_any(&local)) {
+        const uint8_t *source = address_for(stack, peer->family, peer->addr);
+        if (source == NULL)
+            return NULL;
+        local = endpoint_of(peer->family, source, s->local.port);
+    }
+    struct tcp_conn *c = tcp_conn_new(stack, &local, peer, TCP_SYN_SENT);
+    if (c == NULL)
+        return NULL;
+    c->stream.events = &stream_events;
+    c->stream.user = s;
+    c->flags |= CONN_IS_USERS;
+    tcp_timer_set(stack, c, TCP_TIMER_RETRANSMIT, stack->now_us + tcp_timer_rto_us(c));
+    tcp_send_syn(stack, c);
+    return &c->stream;
+}
+
+int tcp_sock_connect(struct sock *s, const struct endpoint *peer)
+{
+    struct shim *sh = s->shim;
+
+    if (s->is_connecting)
+        return -EALREADY;
+    if (s->is_listening || s->stream != NULL)
+        return -EISCONN;
+    if (s->error != 0) {
+        int error = -s->error;
+        s->error = 0;
+        return error;
+    }
+    int error = shim_start(sh, s->is_bound ? &s->local : NULL);
+    if (error < 0)
+        return error;
+    s->peer = *peer;
+    s->was_connected = false;
+    s->is_eof = false;
+    s->is_connecting = true;
+    if (s->is_bound && s->local.port != 0)
+        s->stream = connect_bound(s, peer);
+    else
+        s->stream =
+            sh->transport->ops->connect(sh->transport, peer, &stream_events, s, sh->stack_us);
+    if (s->stream == NULL) {
+        s->is_connecting = false;
+        return -EADDRNOTAVAIL;
+    }
+    s->local = s->stream->local;
+    tcp_sock_apply(s);
+    return 0;
+}
+
+/* --- data --- */
+
+ssize_t tcp_sock_receive(struct sock *s, void *buf, size_t size, int flags)
+{
+    bool is_over = s->is_eof || s->is_read_shut || is_dead(s);
+    size_t target = (flags & MSG_WAITALL) != 0 ? size : (size_t)s->numbers[NUMBER_RCVLOWAT];
+
+    if (s->is_listening)
+        return -ENOTCONN;
+    if (s->received.size > 0) {
+        if (target > size)
+            target = size;
+        bool may_wait = !is_over && s->error == 0 && s->received.size < target;
+        if (may_wait && !s->is_nonblocking && (flags & MSG_DONTWAIT) == 0)
+            return -EAGAIN;
+        bool is_dropped = (flags & MSG_TRUNC) != 0;
+        size_t got = byte_queue_peek(&s->received, is_dropped ? NULL : buf, size);
+        if ((flags & MSG_PEEK) == 0) {
+            byte_queue_drop(&s->received, got);
+            hold_update(s);
+        }
+        return (ssize_t)got;
+    }
+    if (s->is_eof && s->error == 0)
+        return 0;
+    if (s->error != 0) {
+        int error = -s->error;
+        s->error = 0;
+        return error;
+    }
+    if (is_over)
+        return 0;
+    if (s->stream == NULL)
+        return -ENOTCONN;
+    return size == 0 ? 0 : -EAGAIN;
+}
+
+static uint32_t send_buffer(const struct sock *s)
+{
+    return s->numbers[NUMBER_SNDBUF] > 0 ? (uint32_t)s->numbers[NUMBER_SNDBUF]
+                                         : SEND_BUFFER_DEFAULT;
+}
+
+static bool is_writable(const struct sock *s)
+{
+    uint32_t queued = s->stream != NULL ? s->stream->queued_bytes : 0;
+    const struct tcp_conn *c = tcp_sock_conn(s);
+    uint32_t buffer = send_buffer(s);
+
+    /* Linux: the room must be half of what is queued at least, and what is not sent below
+     * TCP_NOTSENT_LOWAT. */
+    if (queued >= buffer || buffer - queued < queued / 2)
+        return false;
+    uint32_t lowat = (uint32_t)s->numbers[NUMBER_NOTSENT_LOWAT];
+    return lowat == 0 || c == NULL || c->snd_end - c->snd_nxt < lowat;
+}
+
+struct sent_block {
+    struct blob blob;
+    uint8_t data[];
+};
+
+static void sent_block_release(struct blob *b)
+{
+    free(CONTAINER_OF(b, struct sent_block, blob));
+}
+
+static int block_send(struct sock *s, const uint8_t *data, size_t size)
+{
+    struct sent_block *block = malloc(sizeof(*block) + size);
+
+    if (block == NULL)
+        return -ENOMEM;
+    memcpy(block->data, data, size);
+    blob_init(&block->blob, &s->shim->blob_home, bytes_of(block->data, size), sent_block_release,
+              NULL);
+    struct extent e = extent_of(&block->blob);
+    struct blob *b = &block->blob;
+    int error = stream_send(s->stream, &e, 1);
+    blob_unref(&b);
+    return error;
+}
+
+static int send_error(struct sock *s)
+{
+    int error = s->error != 0 ? -s->error : -EPIPE;
+
+    s->error = 0;
+    return error;
+}
+
+/* Whether small segments wait: Nagle's algorithm unless TCP_NODELAY; everything when corked. */
+static void hold_back(struct sock *s, bool has_more)
+{
+    struct tcp_conn *c = tcp_sock_conn(s);
+    bool is_corked = s->numbers[NUMBER_CORK] != 0 || has_more;
+
+    if (c == NULL)
+        return;
+    enum tcp_nagle nagle = TCP_NAGLE_ON;
+    if (is_corked)
+        nagle = TCP_NAGLE_CORKED;
+    else if (s->numbers[NUMBER_NODELAY] != 0)
+        nagle = TCP_NAGLE_OFF;
+    tcp_conn_set_nagle(shim_stack(s->shim), c, nagle);
+}
+
+ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
+{
+    const uint8_t *data = buf;
+    size_t done = 0;
+
+    if (s->error != 0 || s->is_write_shut || is_dead(s))
+        return send_error(s);
+    if (s->is_listening || s->stream == NULL)
+        return -EPIPE;
+    if (s->is_connecting)
+        return -EAGAIN;
+    hold_back(s, (flags & MSG_MORE) != 0);
+    while (done < size && s->stream->queued_bytes < send_buffer(s)) {
+        size_t chunk = size - done < SEND_CHUNK ? size - done : SEND_CHUNK;
+        int error = block_send(s, data + done, chunk);
+        if (error < 0) {
+            if (done == 0)
+                return error == -EPIPE ? send_error(s) : -EAGAIN;
+            break;
+        }
+        done += chunk;
+    }
+    if (done < size)
+        s->is_nospace = true;
+    return done == 0 && size > 0 ? -EAGAIN : (ssize_t)done;
+}
+
+void tcp_sock_apply(struct sock *s)
+{
+    if (s->stream == NULL)
+        return;
+    hold_back(s, false);
+    hold_update(s);
+    s->stream->low_water_bytes = UINT32_MAX; /* tcp_sock_step() looks by itself */
+}
+
+void tcp_sock_step(struct sock *s)
+{
+    uint32_t queued = s->stream != NULL ? s->stream->queued_bytes : 0;
+    if (queued < s->queued_bytes_seen && s->is_nospace && is_writable(s)) {
+        s->is_nospace = false;
+        sock_wake(s, EPOLLOUT | EPOLLWRNORM);
+    }
+    s->queued_bytes_seen = queued;
+}
+
+/* --- closing --- */
+
+int tcp_sock_shutdown(struct sock *s, int how)
+{
+    if (how < SHUT_RD || how > SHUT_RDWR)
+        return -EINVAL;
+    if (s->is_listening) {
+        if (how != SHUT_WR)
+            tcp_sock_disconnect(s);
+        return 0;
+    }
+    if (s->stream == NULL || s->is_connecting)
+        return -ENOTCONN;
+    if (how != SHUT_WR) {
+        s->is_read_shut = true;
+        sock_wake(s, EPOLLIN | EPOLLRDHUP);
+    }
+    if (how != SHUT_RD && !s->is_write_shut) {
+        s->is_write_shut = true;
+        stream_shutdown(s->stream);
+        sock_wake(s, EPOLLOUT | (s->is_eof ? (uint32_t)EPOLLHUP : 0u));
+    }
+    return 0;
+}
+
+static void listener_stop(struct sock *s)
+{
+    struct tcp_listener *l = &shim_stack(s->shim)->tcp.listeners[s->listener];
+
+    /* The place stays taken: connections remember it by its number. */
+    *l = (struct tcp_listener){.events = &listen_events, .user = s};
+    s->is_listening = false;
+    while (s->accepted_count > 0) {
+        struct sock *child = s->accepted[--s->accepted_count];
+        child->parent = NULL;
+        if (child->stream == NULL)
+            sock_free(child);
+        else
+            stream_abort(child->stream);
+    }
+}
+
+void tcp_sock_disconnect(struct sock *s)
+{
+    if (s->is_listening)
+        listener_stop(s);
+    if (s->stream != NULL) {
+        s->stream->user = s;
+        stream_abort(s->stream);
+        shim_pump(s->shim);
+    }
+    byte_queue_drop(&s->received, s->received.size);
+    s->error = 0;
+    s->is_connecting = false;
+    s->was_connected = false;
+    s->is_eof = false;
+    s->is_read_shut = false;
+    s->is_write_shut = false;
+}
+
+void tcp_sock_close(struct sock *s)
+{
+    if (s->is_listening)
+        listener_stop(s);
+    s->has_fd = false;
+    if (s->stream == NULL) {
+        sock_free(s);
+        return;
+    }
+    /* Unread data, or a linger time of zero: the peer must know that data was lost (RFC 2525
+     * §2.17, RFC 1122 §4.2.2.13). */
+    bool is_rude = s->received.size > 0 || (s->linger.l_onoff != 0 && s->linger.l_linger == 0);
+    byte_queue_drop(&s->received, s->received.size);
+    if (is_rude || s->is_connecting) {
+        stream_abort(s->stream);
+        return;
+    }
+    hold_update(s);
+    if (!s->is_write_shut) {
+        s->is_write_shut = true;
+        stream_shutdown(s->stream);
+    }
+}
+
+uint32_t tcp_sock_events(struct sock *s)
+{
+    uint32_t events = 0;
+
+    if (s->is_listening) {
+        for (uint32_t i = 0; i < s->accepted_count; i++)
+            if (!s->accepted[i]->is_deferred)
+                return EPOLLIN | EPOLLRDNORM;
+        return 0;
+    }
+    bool is_read_over = s->is_eof || s->is_read_shut || is_dead(s);
+    bool is_write_over = s->is_write_shut || is_dead(s);
+    if ((is_read_over && is_write_over) || s->stream == NULL)
+        events |= EPOLLHUP;
+    if (is_read_over)
+        events |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+    if (s->error != 0)
+        events |= EPOLLERR;
+    if (s->is_connecting)
+        return events;
+    if (s->received.size >= (size_t)s->numbers[NUMBER_RCVLOWAT] && s->received.size > 0)
+        events |= EPOLLIN | EPOLLRDNORM;
+    if (is_write_over || is_writable(s))
+        events |= EPOLLOUT | EPOLLWRNORM;
+    else
+        s->is_nospace = true;
+    return events;
+}
