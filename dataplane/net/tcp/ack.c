@@ -1,10 +1,7 @@
 #include "common/check.h"
 #include "dataplane/net/stack.h"
 
-enum {
-    DUPLICATES_THRESHOLD = 3,   /* RFC 5681 §3.2 */
-    ECHO_AGE_MAX_MS = 60 * 1000 /* older echoes are not measurements */
-};
+enum { ECHO_AGE_MAX_MS = 60 * 1000 /* older echoes are not measurements */ };
 
 /* RFC 9293 §3.10.7.4: by segments that are newer than the one that set the window last. */
 static bool window_update(struct tcp_conn *c, const struct tcp_segment *segment)
@@ -23,41 +20,104 @@ static bool window_update(struct tcp_conn *c, const struct tcp_segment *segment)
     return is_changed;
 }
 
-/* Round-trip time: from a range that was sent once (Karn), else from the echoed timestamp. */
-static void rtt_update(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment,
-                       const struct tcp_range_sample *sample, bool is_new)
+/* Round-trip time: from what was sent once (Karn), else from the echoed timestamp. 'first' is what
+ * the cumulative acknowledgement alone covered. Returns it; 0: no sample. */
+static uint32_t rtt_update(struct net_stack *s, struct tcp_conn *c, const struct tcp_ack_news *news,
+                           const struct tcp_range_sample *first)
 {
-    if (sample->sent_us != 0) {
-        tcp_timer_sample(c, (uint32_t)(s->now_us - sample->sent_us));
-        return;
+    const struct tcp_range_sample *all = &news->sample;
+    uint64_t sent_us = first->is_resent ? 0 : first->first_sent_us;
+    uint64_t last_us = first->is_resent ? 0 : first->last_sent_us;
+    uint32_t rtt_us;
+
+    if (sent_us == 0) {
+        sent_us = all->first_sent_us;
+        last_us = all->last_sent_us;
     }
-    if (!is_new || (c->flags & CONN_HAS_TIMESTAMPS) == 0 || segment->options.ts_echo == 0)
-        return;
-    uint32_t age_ms = tcp_timestamp(s->now_us, c->ts_offset) - segment->options.ts_echo;
-    if (age_ms < ECHO_AGE_MAX_MS)
-        tcp_timer_sample(c, age_ms * 1000);
+    if (sent_us != 0) {
+        rtt_us = (uint32_t)(s->now_us - sent_us);
+        tcp_timer_sample_min(c, (uint32_t)(s->now_us - last_us), s->now_us);
+    } else {
+        if (!news->is_new || !news->has_echo || news->ts_echo == 0)
+            return 0;
+        uint32_t age_ms = tcp_timestamp(s->now_us, c->ts_offset) - news->ts_echo;
+        if (age_ms >= ECHO_AGE_MAX_MS)
+            return 0;
+        rtt_us = age_ms > 0 ? age_ms * 1000 : 1000;
+        tcp_timer_sample_min(c, rtt_us, s->now_us);
+    }
+    tcp_timer_sample(c, rtt_us);
+    return rtt_us;
+}
+
+/* The first block reports a duplicate when the cumulative ACK or the second covers it (RFC 2883
+ * §4). True: it was one, and is counted. */
+static bool duplicate_take(struct net_stack *s, struct tcp_conn *c,
+                           const struct tcp_segment *segment, struct tcp_ack_news *news)
+{
+    const struct tcp_sack_block *b = &segment->options.sacks[0];
+    const struct tcp_sack_block *outer = b + 1;
+    struct tcp_recovery *r = &c->recovery;
+    bool is_below = seq_is_before(b->start, segment->ack);
+    bool is_inside = segment->options.sack_count > 1 && !seq_is_before(b->start, outer->start) &&
+                     !seq_is_after(b->end, outer->end);
+
+    if (!is_below && !is_inside)
+        return false;
+    uint32_t size = b->end - b->start;
+    if (!seq_is_before(b->start, b->end) || seq_is_after(b->end, c->snd_nxt) ||
+        size > c->snd_wnd_max || c->snd_una - b->start > c->snd_wnd_max + size) {
+        NET_COUNT(s, tcp_rx_bad_sack);
+        return true;
+    }
+    uint32_t segments = size > c->mss ? (size + c->mss - 1) / c->mss : 1;
+    c->duplicates_told += segments;
+    NET_COUNT(s, tcp_duplicates_told);
+    /* The network duplicates packets too: no more than were sent again are ours. */
+    if (c->duplicates_told > c->retransmits)
+        return true;
+    news->is_dsack = true;
+    news->is_dsack_of_probe = (r->flags & RECOVERY_PROBE_OUT) != 0 && r->probe_end == b->end;
+    if ((r->flags & RECOVERY_REORDERED) != 0 && !news->is_dsack_of_probe)
+        r->flags |= RECOVERY_DSACKED;
+    if ((r->flags & RECOVERY_CAN_UNDO) != 0 && r->undo_resent_bytes > 0 &&
+        seq_is_after(b->end, r->undo_from))
+        r->undo_resent_bytes -=
+            size < (uint32_t)r->undo_resent_bytes ? (int32_t)size : r->undo_resent_bytes;
+    return true;
 }
 
 static void sack_blocks(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment,
-                        struct tcp_range_sample *sample)
+                        struct tcp_ack_news *news)
 {
-    for (unsigned i = 0; i < segment->options.sack_count; i++) {
-        const struct tcp_sack_block *b = &segment->options.sacks[i];
+    struct tcp_sack_block blocks[TCP_SACK_BLOCKS_MAX];
+    unsigned count = 0;
+    unsigned first = duplicate_take(s, c, segment, news) ? 1 : 0;
 
-        /* A block at or below the cumulative ACK is a report of a duplicate (RFC 2883). */
-        if (!seq_is_after(b->start, c->snd_una) || !seq_is_before(b->start, b->end))
-            continue;
-        if (seq_is_after(b->end, c->snd_nxt)) {
+    for (unsigned i = first; i < segment->options.sack_count; i++) {
+        struct tcp_sack_block b = segment->options.sacks[i];
+
+        if (!seq_is_before(b.start, b.end) || seq_is_after(b.end, c->snd_nxt)) {
             NET_COUNT(s, tcp_rx_bad_sack);
             continue;
         }
-        ranges_sack(&c->ranges, &s->tcp.ranges, b->start, b->end, sample);
+        if (!seq_is_after(b.end, c->snd_una))
+            continue;
+        /* In order, or later ones would make earlier ones look reordered. */
+        unsigned at = count++;
+        for (; at > 0 && seq_is_before(b.start, blocks[at - 1].start); at--)
+            blocks[at] = blocks[at - 1];
+        blocks[at] = b;
     }
+    uint32_t before = c->ranges.sacked_bytes;
+    for (unsigned i = 0; i < count; i++)
+        ranges_sack(&c->ranges, &s->tcp.ranges, blocks[i].start, blocks[i].end, &news->sample);
+    news->is_sacked = c->ranges.sacked_bytes > before;
 }
 
-/* Takes what is acknowledged out of the queue; the bytes of it. */
-static uint32_t acked_advance(struct net_stack *s, struct tcp_conn *c, uint32_t ack,
-                              struct tcp_range_sample *sample)
+/* Takes what is acknowledged out of the queue. */
+static void acked_advance(struct net_stack *s, struct tcp_conn *c, uint32_t ack,
+                          struct tcp_range_sample *sample)
 {
     uint32_t data_end = seq_min(ack, c->snd_end);
     uint32_t data = data_end - seq_min(c->snd_una, data_end);
@@ -70,163 +130,144 @@ static uint32_t acked_advance(struct net_stack *s, struct tcp_conn *c, uint32_t 
     c->retries = 0;
     c->soft_error = 0;
     neighbour_confirm(s, c->neighbour);
-    return data;
 }
 
-/* Without SACK, each duplicate ACK tells that one more segment has left the network. Returns how
- * many bytes this ACK delivered, RFC 6937 §3. */
-static uint32_t duplicates_count(struct tcp_conn *c, uint32_t acked, bool is_duplicate)
+/* Without SACK, duplicates have told of some of what is acknowledged: one segment filled a hole,
+ * the rest were they. */
+static void duplicates_settle(struct tcp_conn *c, uint32_t acked, struct tcp_ack_news *news)
 {
-    if (is_duplicate) {
-        c->dupack_bytes += c->mss;
-        uint32_t flight = c->snd_nxt - c->snd_una;
-        if (c->dupack_bytes > flight)
-            c->dupack_bytes = flight;
-        return c->mss;
-    }
-    uint32_t counted = c->dupack_bytes < acked ? c->dupack_bytes : acked;
-    c->dupack_bytes -= counted;
-    return acked - counted;
+    uint32_t told = c->recovery.dupack_bytes;
+    uint32_t hole = acked < c->mss ? acked : c->mss;
+
+    if (told == 0)
+        return;
+    news->delivered_bytes = acked > told + hole ? acked - told : hole;
+    c->recovery.dupack_bytes -= told < acked - hole ? told : acked - hole;
 }
 
-static void recovery_enter(struct net_stack *s, struct tcp_conn *c, uint32_t flight_before)
+/* RFC 5681 §3.1 and RFC 7661 §4.2 say when a window that was not full may grow. */
+static bool is_window_used(const struct tcp_conn *c)
 {
-    NET_COUNT(s, tcp_fast_recoveries);
-    c->flags |= CONN_IN_RECOVERY;
-    c->recover = c->snd_nxt;
-    c->recovery_flight_bytes = c->snd_nxt - c->snd_una;
-    c->prr_delivered_bytes = 0;
-    c->prr_sent_bytes = 0;
-    c->congestion.ssthresh_bytes =
-        s->tcp.congestion->congested(&c->congestion, flight_before, c->mss, s->now_us);
+    if ((c->flags & CONN_CWND_LIMITED) != 0)
+        return true;
+    return c->congestion.cwnd_bytes < c->congestion.ssthresh_bytes &&
+           c->congestion.cwnd_bytes < 2 * (uint64_t)c->usage_bytes_max;
 }
 
-/* Proportional rate reduction, RFC 6937 §3 with the slow-start reduction bound. */
-static void recovery_rate(struct tcp_conn *c, uint32_t delivered, bool is_new, bool is_first)
+static void congestion_update(struct net_stack *s, struct tcp_conn *c,
+                              const struct tcp_ack_news *news)
 {
-    uint32_t pipe = tcp_in_flight(c);
-    uint32_t ssthresh = c->congestion.ssthresh_bytes;
-    int64_t allowed;
+    bool is_reducing =
+        c->recovery.phase == TCP_PHASE_REDUCING || c->recovery.phase == TCP_PHASE_RECOVERY;
+    /* On a path that reorders, order is no condition for growth. */
+    bool may_grow = news->is_new || c->recovery.reordering > TCP_REORDERING;
 
-    c->prr_delivered_bytes += delivered;
-    int64_t credit = (int64_t)c->prr_delivered_bytes - c->prr_sent_bytes;
-    if (pipe > ssthresh) {
-        uint64_t flight = c->recovery_flight_bytes > 0 ? c->recovery_flight_bytes : 1;
-        uint64_t share = ((uint64_t)c->prr_delivered_bytes * ssthresh + flight - 1) / flight;
-        allowed = (int64_t)share - c->prr_sent_bytes;
-    } else {
-        allowed = credit;
-        if (is_new)
-            allowed = (credit > (int64_t)delivered ? credit : (int64_t)delivered) + c->mss;
-        if (allowed > (int64_t)(ssthresh - pipe))
-            allowed = (int64_t)(ssthresh - pipe);
-    }
-    if (is_first && allowed < c->mss) /* the first lost segment goes at once */
-        allowed = c->mss;
-    c->congestion.cwnd_bytes = pipe + (uint32_t)(allowed > 0 ? allowed : 0);
-}
-
-static void recovery_leave(struct tcp_conn *c)
-{
-    if ((c->flags & CONN_IN_RECOVERY) != 0)
-        c->congestion.cwnd_bytes = c->congestion.ssthresh_bytes;
-    if (c->congestion.cwnd_bytes < c->mss)
-        c->congestion.cwnd_bytes = c->mss;
-    c->flags &= ~(uint32_t)(CONN_IN_RECOVERY | CONN_IN_LOSS);
-    c->dupacks = 0;
-    c->dupack_bytes = 0;
-}
-
-/* Decides what is lost; true when something newly is. */
-static bool loss_detect(struct net_stack *s, struct tcp_conn *c, bool is_new)
-{
-    struct tcp_ranges *r = &c->ranges;
-    bool is_any = false;
-
-    if ((c->flags & CONN_HAS_SACK) != 0) {
-        /* RFC 6675 §4: more than DupThresh - 1 segments sacked behind it. */
-        is_any = ranges_mark_lost(r, &s->tcp.ranges, (DUPLICATES_THRESHOLD - 1u) * c->mss + 1);
-        if (c->dupacks >= DUPLICATES_THRESHOLD && r->lost_bytes == 0)
-            is_any |= ranges_mark_head_lost(r, &s->tcp.ranges, c->mss);
-        return is_any;
-    }
-    /* NewReno, RFC 6582: three duplicates (beyond what an earlier recovery covers), and then
-     * each partial acknowledgement. */
-    bool is_recovering = (c->flags & CONN_IN_RECOVERY) != 0;
-    bool is_third = c->dupacks == DUPLICATES_THRESHOLD && !is_recovering &&
-                    seq_is_after(c->snd_una, c->recover);
-    if (is_third || (is_recovering && is_new))
-        is_any = ranges_mark_head_lost(r, &s->tcp.ranges, c->mss);
-    return is_any;
-}
-
-static void congestion_update(struct net_stack *s, struct tcp_conn *c, uint32_t acked,
-                              uint32_t delivered, uint32_t flight_before)
-{
-    bool is_new = acked > 0;
-    bool is_first = false;
-
-    if ((c->flags & (CONN_IN_RECOVERY | CONN_IN_LOSS)) != 0 && is_new &&
-        !seq_is_before(c->snd_una, c->recover))
-        recovery_leave(c);
-    bool is_lost = (c->flags & CONN_IN_LOSS) == 0 && loss_detect(s, c, is_new);
-    if (is_lost && (c->flags & CONN_IN_RECOVERY) == 0) {
-        recovery_enter(s, c, flight_before);
-        is_first = true;
-    }
-    if ((c->flags & CONN_IN_RECOVERY) != 0) {
-        recovery_rate(c, delivered, is_new, is_first);
+    if (is_reducing) {
+        tcp_recovery_rate(c, news);
         return;
     }
-    if (!is_new || ((c->flags & (CONN_CWND_LIMITED | CONN_IN_LOSS)) == 0))
+    if (!may_grow || news->delivered_bytes == 0 || !is_window_used(c))
         return;
-    struct tcp_ack_sample sample = {
-        .now_us = s->now_us, .acked_bytes = acked, .mss = c->mss, .srtt_us = c->srtt_us};
+    struct tcp_ack_sample sample = {.now_us = s->now_us,
+                                    .acked_bytes = news->delivered_bytes,
+                                    .mss = c->mss,
+                                    .srtt_us = c->srtt_us};
     s->tcp.congestion->acked(&c->congestion, &sample);
 }
 
-static void timer_update(struct net_stack *s, struct tcp_conn *c, bool is_new, bool is_opened)
+/* Loss detection with what the acknowledgement brought. */
+static void recovery_update(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news *news,
+                            uint32_t ack)
 {
-    if (c->snd_una == c->snd_nxt) {
-        if (is_new || is_opened) {
-            c->retries = 0;
-            tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
-        }
-    } else if (is_new) { /* RFC 6298 (5.3) */
-        tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    struct tcp_recovery *r = &c->recovery;
+
+    if ((c->flags & CONN_HAS_SACK) != 0) {
+        tcp_rack_update(c, &news->sample);
+        if (news->sample.is_reordered)
+            tcp_rack_reordered(s, c, news->sample.reordered_seq);
+        if (r->phase != TCP_PHASE_OPEN || (r->flags & RECOVERY_DSACKED) != 0)
+            tcp_rack_adapt(c, news->delivered_before);
     }
+    if (news->is_new)
+        r->dupacks = 0;
+    else if ((news->is_sacked || news->is_duplicate) && r->dupacks < UINT8_MAX)
+        r->dupacks++;
+    if ((r->flags & RECOVERY_PROBE_OUT) != 0)
+        tcp_recovery_probe_ack(s, c, news, ack);
+    if (tcp_recovery_wants(c, news))
+        tcp_recovery_ack(s, c, news);
+}
+
+static void timer_update(struct net_stack *s, struct tcp_conn *c, const struct tcp_ack_news *news,
+                         bool is_opened)
+{
+    if (news->must_set_timer) {
+        tcp_timer_rearm(s, c);
+    } else if (c->snd_una == c->snd_nxt && is_opened) {
+        c->retries = 0;
+        c->backoff = 0;
+        tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
+    }
+}
+
+/* What an acknowledgement acknowledges; not where the window is. */
+static void ack_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment,
+                     struct tcp_ack_news *news)
+{
+    struct tcp_range_sample first = news->sample;
+    uint32_t acked = segment->ack - c->snd_una;
+
+    if (news->is_new) {
+        acked_advance(s, c, segment->ack, &news->sample);
+        first = news->sample;
+        news->sample.first_sent_us = 0;
+        news->sample.last_sent_us = 0;
+    }
+    bool has_sack = (c->flags & CONN_HAS_SACK) != 0;
+    if (has_sack && segment->options.sack_count > 0)
+        sack_blocks(s, c, segment, news);
+    uint32_t rtt_us = rtt_update(s, c, news, &first);
+    news->delivered_bytes = news->sample.delivered_bytes;
+    if (!has_sack && news->is_new)
+        duplicates_settle(c, acked, news);
+    c->delivered_bytes += news->delivered_bytes;
+    /* RFC 6298 (5.3); and when what was sent after the oldest segment last went arrived. */
+    const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
+    news->must_set_timer = news->is_new || (news->is_sacked && rtt_us > 0 && head != NULL &&
+                                            rtt_us > s->now_us - head->sent_us);
 }
 
 void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)
 {
-    struct tcp_range_sample sample = {0};
-    bool is_new = seq_is_after(segment->ack, c->snd_una);
+    struct tcp_ack_news news = {
+        .sample = {.now_us = s->now_us,
+                   .min_rtt_us = c->min_rtt_us,
+                   .recover = c->recovery.recover},
+        .una_before = c->snd_una,
+        .delivered_before = c->delivered_bytes,
+        .marked_before = c->ranges.marked_bytes,
+        .has_echo = (c->flags & CONN_HAS_TIMESTAMPS) != 0 && segment->options.has_timestamps,
+        .ts_echo = segment->options.ts_echo,
+        .is_new = seq_is_after(segment->ack, c->snd_una),
+    };
     bool is_old = seq_is_before(segment->ack, c->snd_una);
-    uint32_t flight_before = tcp_in_flight(c);
-    uint32_t window_before = c->snd_wnd;
+    bool is_in_flight = c->snd_una != c->snd_nxt;
+    bool is_opened = false;
 
-    if (is_old)
+    if (is_old && segment->options.sack_count == 0)
         return;
-    bool is_window_changed = window_update(c, segment);
+    if (!is_old) {
+        bool was_closed = c->snd_wnd == 0;
+        news.is_window_changed = window_update(c, segment);
+        is_opened = was_closed && c->snd_wnd > 0;
+    }
+    ack_take(s, c, segment, &news);
     /* RFC 5681 §2, with RFC 6675's: new SACK information counts whatever the window says. */
-    bool is_duplicate =
-        !is_new && c->snd_una != c->snd_nxt && segment->end == segment->seq && !is_window_changed;
-    uint32_t acked = segment->ack - c->snd_una;
-    if (is_new)
-        (void)acked_advance(s, c, segment->ack, &sample);
-    if ((c->flags & CONN_HAS_SACK) != 0)
-        sack_blocks(s, c, segment, &sample);
-    rtt_update(s, c, segment, &sample, is_new);
-
-    if (is_new)
-        c->dupacks = 0;
-    else if (is_duplicate || sample.delivered_bytes > 0)
-        c->dupacks++;
-    uint32_t delivered = sample.delivered_bytes;
-    if ((c->flags & CONN_HAS_SACK) == 0)
-        delivered = duplicates_count(c, acked, is_duplicate);
-    congestion_update(s, c, acked, delivered, flight_before);
-    timer_update(s, c, is_new, window_before == 0 && c->snd_wnd > 0);
+    news.is_duplicate = !news.is_new && !is_old && is_in_flight && !news.is_dsack &&
+                        segment->end == segment->seq && !news.is_window_changed;
+    recovery_update(s, c, &news, segment->ack);
+    congestion_update(s, c, &news);
+    timer_update(s, c, &news, is_opened);
     tcp_want_output(s, c);
 
     struct stream *stream = &c->stream;
@@ -236,19 +277,4 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
         if (stream->events->sendable != NULL)
             stream->events->sendable(stream, s->now_us);
     }
-}
-
-void tcp_ack_timeout(struct net_stack *s, struct tcp_conn *c)
-{
-    if (c->retries == 1) /* RFC 5681 §3.1: once for each flight */
-        c->congestion.ssthresh_bytes = s->tcp.congestion->congested(
-            &c->congestion, c->snd_nxt - c->snd_una, c->mss, s->now_us);
-    ranges_mark_all_lost(&c->ranges, &s->tcp.ranges);
-    c->dupacks = 0;
-    c->dupack_bytes = 0;
-    c->recover = c->snd_nxt;
-    c->congestion.cwnd_bytes = c->mss;
-    c->flags |= CONN_IN_LOSS;
-    c->flags &= ~(uint32_t)CONN_IN_RECOVERY;
-    tcp_want_output(s, c);
 }

@@ -16,7 +16,7 @@ struct tcp_congestion {
 /* What an acknowledgement brought. */
 struct tcp_ack_sample {
     uint64_t now_us;
-    uint32_t acked_bytes; /* newly, cumulatively */
+    uint32_t acked_bytes; /* newly delivered */
     uint32_t mss;
     uint32_t srtt_us;
 };
@@ -28,8 +28,9 @@ struct tcp_congestion_ops {
     void (*acked)(struct tcp_congestion *c, const struct tcp_ack_sample *sample);
     /* Loss was detected (by acknowledgements or the timer): returns the new ssthresh, at least
      * two segments. The connection sets cwnd itself (RFC 5681 §3.2, RFC 6937). */
-    uint32_t (*congested)(struct tcp_congestion *c, uint32_t in_flight_bytes, uint32_t mss,
-                          uint64_t now_us);
+    uint32_t (*congested)(struct tcp_congestion *c, uint32_t mss, uint64_t now_us);
+    /* The reduction was a mistake: cwnd is what it was before, or more. */
+    void (*undone)(struct tcp_congestion *c);
     /* Back from idle: whatever grows with time starts anew. */
     void (*restarted)(struct tcp_congestion *c, uint64_t now_us);
 };

@@ -96,18 +96,21 @@ static void cubic_acked(struct tcp_congestion *c, const struct tcp_ack_sample *s
     c->state[GROWTH_CREDIT] = credit % (uint64_t)cwnd;
 }
 
-static uint32_t cubic_congested(struct tcp_congestion *c, uint32_t in_flight_bytes, uint32_t mss,
-                                uint64_t now_us)
+static uint32_t cubic_congested(struct tcp_congestion *c, uint32_t mss, uint64_t now_us)
 {
     uint64_t cwnd = c->cwnd_bytes;
 
     (void)now_us;
-    (void)in_flight_bytes;
     /* Fast convergence (§4.7): give way when the window did not get back to where it was. */
     c->state[W_MAX] = cwnd < c->state[W_MAX] ? cwnd * 17 / 20 : cwnd;
     c->state[EPOCH_US] = 0;
     uint64_t reduced = cwnd * 7 / 10;
     return reduced > 2 * (uint64_t)mss ? (uint32_t)reduced : 2 * mss;
+}
+
+static void cubic_undone(struct tcp_congestion *c)
+{
+    (void)c;
 }
 
 static void cubic_restarted(struct tcp_congestion *c, uint64_t now_us)
@@ -121,5 +124,6 @@ const struct tcp_congestion_ops tcp_cubic = {
     .init = cubic_init,
     .acked = cubic_acked,
     .congested = cubic_congested,
+    .undone = cubic_undone,
     .restarted = cubic_restarted,
 };

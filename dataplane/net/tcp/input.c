@@ -72,11 +72,14 @@ static void established(struct net_stack *s, struct tcp_conn *c, const struct tc
     c->snd_wl2 = segment->ack;
     c->snd_una = segment->ack;
     c->delivered = c->rcv_nxt;
-    if (c->retries == 0)
+    if (c->retries == 0) {
         tcp_timer_sample(c, (uint32_t)(s->now_us - c->last_sent_us));
-    else if (c->retries > 1) /* RFC 5681 §3.1 says after one; Linux forgives the first */
+        tcp_timer_sample_min(c, c->srtt_us, s->now_us);
+    } else if (c->retries > 1) { /* RFC 5681 §3.1 says after one; Linux forgives the first */
         c->congestion.cwnd_bytes = c->mss;
+    }
     c->retries = 0;
+    c->backoff = 0;
     c->soft_error = 0;
     c->last_sent_us = s->now_us;
     tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
@@ -195,7 +198,7 @@ static void listen_input(struct net_stack *s, const struct net_rx *rx,
         c->snd_una = c->iss;
         c->snd_nxt = c->iss + 1;
         c->snd_end = c->snd_nxt;
-        c->recover = c->iss;
+        c->recovery.recover = c->iss;
     }
     c->listener = (uint8_t)listener;
     c->flags |= CONN_IS_PASSIVE | CONN_IS_HALF_OPEN;
@@ -462,11 +465,6 @@ bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const str
     if (c->state < TCP_ESTABLISHED)
         return true;
     /* Not congestion: everything goes again in smaller packets, at the same rate. */
-    ranges_mark_all_lost(&c->ranges, &s->tcp.ranges);
-    c->dupack_bytes = 0;
-    c->recover = c->snd_nxt;
-    c->flags |= CONN_IN_LOSS;
-    c->flags &= ~(uint32_t)CONN_IN_RECOVERY;
-    tcp_want_output(s, c);
+    tcp_recovery_resize(s, c);
     return true;
 }

@@ -257,32 +257,42 @@ static uint32_t cwnd_room(const struct tcp_conn *c)
     return c->congestion.cwnd_bytes > in_flight ? c->congestion.cwnd_bytes - in_flight : 0;
 }
 
+static struct tcp_rate_mark rate_mark(const struct tcp_conn *c)
+{
+    return (struct tcp_rate_mark){.delivered_bytes = c->delivered_bytes,
+                                  .marked_bytes = c->ranges.marked_bytes,
+                                  .in_flight_bytes = tcp_in_flight(c)};
+}
+
 /* Sends again what is lost, oldest first. */
 static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
 {
+    struct pool *pool = &s->tcp.ranges;
     uint32_t index;
 
-    while ((index = ranges_next_lost(&c->ranges, &s->tcp.ranges)) != POOL_NONE) {
-        struct tcp_range *range = range_at(&s->tcp.ranges, index);
+    while ((index = ranges_next_lost(&c->ranges, pool)) != POOL_NONE) {
+        struct tcp_range *range = range_at(pool, index);
         uint32_t size = range->size < c->mss ? range->size : c->mss;
+        bool is_head = index == c->ranges.head;
 
         if (*budget == 0)
             return OUTPUT_MORE;
         if (cwnd_room(c) < size)
             return OUTPUT_DONE;
-        if (!ranges_split(&c->ranges, &s->tcp.ranges, index, size))
+        if (!ranges_split(&c->ranges, pool, index, size))
             return OUTPUT_DONE; /* the timer tries again when ranges have come back */
         uint32_t sent = data_emit(s, c, range->seq, size);
         if (sent == 0)
             return OUTPUT_BLOCKED;
         /* Fewer when the extents were many. */
-        if (!ranges_split(&c->ranges, &s->tcp.ranges, index, sent))
+        if (!ranges_split(&c->ranges, pool, index, sent))
             return OUTPUT_DONE;
-        range_resent(&c->ranges, range, s->now_us);
+        struct tcp_rate_mark mark = rate_mark(c);
+        range_resent(&c->ranges, pool, index, s->now_us, &mark, false);
         --*budget;
-        NET_COUNT(s, tcp_retransmits);
-        c->prr_sent_bytes += sent;
-        if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
+        tcp_recovery_sent(s, c, sent, true);
+        if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 ||
+            (is_head && c->pending != TCP_PENDING_REORDER))
             tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     }
     return OUTPUT_DONE;
@@ -306,8 +316,9 @@ void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle 
     tcp_want_output(s, c);
 }
 
-/* How many new bytes may go in one packet now (a FIN counts one); 0: none. */
-static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
+/* How many new bytes may go in one packet now (a FIN counts one); 0: none. '*is_limited': the
+ * congestion window holds some back. */
+static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, bool *is_limited)
 {
     uint32_t limit = c->mss;
     bool is_fin_due = (c->flags & (CONN_FIN_QUEUED | CONN_FIN_SENT)) == CONN_FIN_QUEUED;
@@ -325,7 +336,7 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
     if (size > window)
         size = window;
     if (size > room) {
-        c->flags |= CONN_CWND_LIMITED;
+        *is_limited = true;
         size = room / c->mss * c->mss; /* whole segments */
     }
     /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): a full segment, all there is, or
@@ -338,11 +349,27 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c)
     return size;
 }
 
-static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+/* 'sent' bytes from snd_nxt went out. */
+static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
+{
+    struct tcp_rate_mark mark = rate_mark(c);
+
+    ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us, &mark, false);
+    c->snd_nxt += sent;
+    if (sent % c->mss != 0)
+        c->snd_small = c->snd_nxt;
+    if (c->snd_nxt == c->snd_end + 1)
+        c->flags |= CONN_FIN_SENT;
+    c->flags &= ~(uint32_t)CONN_SEND_ANYWAY;
+    tcp_recovery_sent(s, c, sent, false);
+}
+
+static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, unsigned *budget,
+                                     bool *is_limited)
 {
     uint32_t size;
 
-    while ((size = output_allowance(s, c)) > 0) {
+    while ((size = output_allowance(s, c, is_limited)) > 0) {
         if (*budget == 0)
             return OUTPUT_MORE;
         if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
@@ -352,19 +379,53 @@ static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, un
         uint32_t sent = data_emit(s, c, c->snd_nxt, size);
         if (sent == 0)
             return OUTPUT_BLOCKED;
-        ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us);
-        c->snd_nxt += sent;
-        if (sent % c->mss != 0)
-            c->snd_small = c->snd_nxt;
-        if (c->snd_nxt == c->snd_end + 1)
-            c->flags |= CONN_FIN_SENT;
-        c->flags &= ~(uint32_t)CONN_SEND_ANYWAY;
-        c->prr_sent_bytes += sent;
+        new_sent(s, c, sent);
         --*budget;
-        if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0)
-            tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     }
     return OUTPUT_DONE;
+}
+
+int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
+{
+    struct pool *pool = &s->tcp.ranges;
+    uint32_t used = c->snd_nxt - c->snd_una;
+    uint32_t size = c->snd_end - c->snd_nxt < c->mss ? c->snd_end - c->snd_nxt : c->mss;
+
+    if (!conn_is_routed(s, c))
+        return 0;
+    if (seq_is_before(c->snd_nxt, c->snd_end) && used + size <= c->snd_wnd) {
+        uint32_t sent = ranges_have_room(&c->ranges, pool) ? data_emit(s, c, c->snd_nxt, size) : 0;
+        if (sent > 0)
+            new_sent(s, c, sent);
+        return sent > 0 ? 1 : 0;
+    }
+    struct tcp_range *tail = range_at(pool, c->ranges.tail);
+    if (tail->size > c->mss && !ranges_split(&c->ranges, pool, c->ranges.tail, tail->size - c->mss))
+        return 0;
+    tail = range_at(pool, c->ranges.tail);
+    if (data_emit(s, c, tail->seq, tail->size) == 0)
+        return 0;
+    struct tcp_rate_mark mark = rate_mark(c);
+    range_probed(tail, s->now_us, &mark);
+    tcp_recovery_sent(s, c, tail->size, true);
+    return 2;
+}
+
+/* How the window is used decides whether it may grow: by the most that was in flight in a round
+ * trip, and whether it held us back (RFC 7661 §4.1, Linux). */
+static void usage_note(struct tcp_conn *c, bool is_limited)
+{
+    uint32_t flight = c->snd_nxt - c->snd_una;
+    bool was_limited = (c->flags & CONN_CWND_LIMITED) != 0;
+
+    if (seq_is_before(c->snd_una, c->usage_end) && !is_limited &&
+        (was_limited || flight <= c->usage_bytes_max))
+        return;
+    c->flags &= ~(uint32_t)CONN_CWND_LIMITED;
+    if (is_limited)
+        c->flags |= CONN_CWND_LIMITED;
+    c->usage_bytes_max = flight;
+    c->usage_end = c->snd_nxt;
 }
 
 /* Back from idle, the path may have changed: halve for each timeout that passed, not below the
@@ -393,6 +454,32 @@ static bool has_unsent(const struct tcp_conn *c)
     return is_fin_due || seq_is_before(c->snd_nxt, c->snd_end);
 }
 
+/* What is lost first, unless new data shall tell whether anything is (RFC 5682). */
+static enum output_result output_data(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+{
+    struct tcp_recovery *r = &c->recovery;
+    uint32_t nxt_before = c->snd_nxt;
+    bool is_limited = false;
+    enum output_result result = OUTPUT_DONE;
+
+    if (tcp_recovery_may_resend(c))
+        result = output_lost(s, c, budget);
+    if (result == OUTPUT_DONE)
+        result = output_new(s, c, budget, &is_limited);
+    if (!tcp_recovery_may_resend(c) && !seq_is_after(c->snd_nxt, r->recover) &&
+        result == OUTPUT_DONE) { /* there is none that may go */
+        r->flags &= (uint16_t) ~(RECOVERY_FRTO | RECOVERY_NEW_ONLY);
+        result = output_lost(s, c, budget);
+    }
+    if (c->snd_nxt == nxt_before)
+        return result;
+    usage_note(c, is_limited || tcp_in_flight(c) >= c->congestion.cwnd_bytes);
+    if (nxt_before == c->snd_una || c->pending == TCP_PENDING_PROBE ||
+        c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 || tcp_timer_may_probe(c))
+        tcp_timer_rearm(s, c);
+    return result;
+}
+
 static enum output_result conn_output(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
 {
     enum output_result result = OUTPUT_DONE;
@@ -408,10 +495,7 @@ static enum output_result conn_output(struct net_stack *s, struct tcp_conn *c, u
             return OUTPUT_DONE;
         }
         restart_after_idle(s, c);
-        c->flags &= ~(uint32_t)CONN_CWND_LIMITED; /* set again where it holds us back */
-        result = output_lost(s, c, budget);
-        if (result == OUTPUT_DONE)
-            result = output_new(s, c, budget);
+        result = output_data(s, c, budget);
         /* Nothing in flight that an ACK would come for, yet something to send: the window is
          * closed, or too small. Probe it (RFC 9293 §3.8.6.1). */
         if (result == OUTPUT_DONE && has_unsent(c) && c->snd_una == c->snd_nxt &&

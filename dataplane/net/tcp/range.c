@@ -3,11 +3,12 @@
 #include "common/check.h"
 #include "dataplane/net/tcp/seq.h"
 
-static_assert(sizeof(struct tcp_range) == 32, "two to a cache line");
+static_assert(sizeof(struct tcp_range) == 64, "one cache line");
 
 void ranges_init(struct tcp_ranges *r)
 {
-    *r = (struct tcp_ranges){.head = POOL_NONE, .tail = POOL_NONE};
+    *r = (struct tcp_ranges){
+        .head = POOL_NONE, .tail = POOL_NONE, .sack_hint = POOL_NONE, .lost_hint = POOL_NONE};
 }
 
 /* Takes 'range' out of the sums (sign -1) or adds it to them (+1). */
@@ -36,6 +37,10 @@ static void ranges_unlink(struct tcp_ranges *r, struct pool *pool, uint32_t inde
         range_at(pool, range->next)->previous = range->previous;
     else
         r->tail = range->previous;
+    if (r->sack_hint == index)
+        r->sack_hint = range->previous;
+    if (r->lost_hint == index)
+        r->lost_hint = range->next;
     r->count--;
     pool_put(pool, index);
 }
@@ -71,10 +76,12 @@ static uint32_t ranges_insert(struct tcp_ranges *r, struct pool *pool, uint32_t 
     return index;
 }
 
+static const unsigned FLAGS_OF_SENDING = RANGE_NO_SAMPLE | RANGE_APP_LIMITED;
+
 /* A range that can grow at its end, if need be at the price of an exact sending time. */
 static bool range_can_grow(const struct tcp_range *range)
 {
-    return range != NULL && (range->flags & ~RANGE_NO_SAMPLE) == 0;
+    return range != NULL && (range->flags & ~FLAGS_OF_SENDING) == 0 && range->transmissions == 1;
 }
 
 bool ranges_have_room(const struct tcp_ranges *r, const struct pool *pool)
@@ -83,22 +90,37 @@ bool ranges_have_room(const struct tcp_ranges *r, const struct pool *pool)
            range_can_grow(range_at(pool, r->tail));
 }
 
+/* What goes with a transmission. */
+static void range_stamp(struct tcp_range *range, uint64_t now_us, const struct tcp_rate_mark *mark)
+{
+    range->sent_us = now_us;
+    range->mark = *mark;
+}
+
 void ranges_sent(struct tcp_ranges *r, struct pool *pool, uint32_t seq, uint32_t size,
-                 uint64_t now_us)
+                 uint64_t now_us, const struct tcp_rate_mark *mark, bool is_app_limited)
 {
     struct tcp_range *tail = range_at(pool, r->tail);
-    struct tcp_range range = {.seq = seq, .size = size, .sent_us = now_us, .transmissions = 1};
+    bool can_grow = range_can_grow(tail);
+    struct tcp_range range = {.seq = seq,
+                              .size = size,
+                              .transmissions = 1,
+                              .flags = is_app_limited ? RANGE_APP_LIMITED : 0};
 
-    if (range_can_grow(tail) && tail->sent_us == now_us) {
+    if (can_grow && tail->sent_us == now_us) {
         tail->size += size;
         return;
     }
-    if (ranges_insert(r, pool, r->tail, &range) != POOL_NONE)
+    if (tail == NULL)
+        r->sacked_edge = seq;
+    range_stamp(&range, now_us, mark);
+    if ((!can_grow || r->count < TCP_RANGES_SENT_MAX) &&
+        ranges_insert(r, pool, r->tail, &range) != POOL_NONE)
         return;
-    CHECK(range_can_grow(tail));
+    CHECK(can_grow);
     tail->size += size;
-    tail->sent_us = now_us;
     tail->flags |= RANGE_NO_SAMPLE;
+    range_stamp(tail, now_us, mark);
 }
 
 bool ranges_split(struct tcp_ranges *r, struct pool *pool, uint32_t index, uint32_t size)
@@ -117,15 +139,57 @@ bool ranges_split(struct tcp_ranges *r, struct pool *pool, uint32_t index, uint3
     return true;
 }
 
-static void sample_add(struct tcp_range_sample *sample, const struct tcp_range *range,
-                       uint32_t size)
+/* Joins 'index' with the range behind it. */
+static void ranges_join(struct tcp_ranges *r, struct pool *pool, uint32_t index)
 {
+    struct tcp_range *range = range_at(pool, index);
+    uint32_t next = range->next;
+
+    range->size += range_at(pool, next)->size;
+    if (r->sack_hint == next)
+        r->sack_hint = index;
+    ranges_unlink(r, pool, next);
+}
+
+/* The first 'size' bytes of 'range' have arrived. */
+static void sample_add(const struct tcp_ranges *r, struct tcp_range_sample *sample,
+                       const struct tcp_range *range, uint32_t size)
+{
+    uint32_t end = range->seq + size;
+
     if ((range->flags & RANGE_SACKED) != 0)
         return;
     sample->delivered_bytes += size;
-    if (range->transmissions == 1 && (range->flags & RANGE_NO_SAMPLE) == 0 &&
-        range->sent_us > sample->sent_us)
-        sample->sent_us = range->sent_us;
+    if (range->transmissions > 1) {
+        sample->is_resent = true;
+    } else {
+        if ((range->flags & RANGE_NO_SAMPLE) == 0) {
+            if (sample->first_sent_us == 0)
+                sample->first_sent_us = range->sent_us;
+            if (range->sent_us > sample->last_sent_us)
+                sample->last_sent_us = range->sent_us;
+        }
+        if (!seq_is_after(end, sample->recover))
+            sample->is_original = true;
+        if (seq_is_before(range->seq, r->sacked_edge) &&
+            (!sample->is_reordered || seq_is_before(range->seq, sample->reordered_seq))) {
+            sample->is_reordered = true;
+            sample->reordered_seq = range->seq;
+        }
+    }
+    if (range->sent_us > sample->rate_sent_us) {
+        sample->rate_sent_us = range->sent_us;
+        sample->is_rate_limited = (range->flags & RANGE_APP_LIMITED) != 0;
+        sample->rate = range->mark;
+    }
+    /* RFC 8985 §6.2 step 2: this may be the answer to an earlier transmission. */
+    if (range->transmissions > 1 && sample->now_us - range->sent_us < sample->min_rtt_us)
+        return;
+    if (range->sent_us > sample->latest_sent_us ||
+        (range->sent_us == sample->latest_sent_us && seq_is_after(end, sample->latest_end))) {
+        sample->latest_sent_us = range->sent_us;
+        sample->latest_end = end;
+    }
 }
 
 void ranges_ack(struct tcp_ranges *r, struct pool *pool, uint32_t una,
@@ -135,29 +199,46 @@ void ranges_ack(struct tcp_ranges *r, struct pool *pool, uint32_t una,
         uint32_t acked = una - range->seq;
 
         if (!seq_is_after(una, range->seq))
-            return;
+            break;
         if (acked >= range->size)
             acked = range->size;
-        sample_add(sample, range, acked);
+        sample_add(r, sample, range, acked);
         range_account(r, range, acked, false);
         if (acked < range->size) {
             range->seq += acked;
             range->size -= acked;
-            return;
+            break;
         }
         ranges_unlink(r, pool, r->head);
     }
+    r->sacked_edge = seq_max(r->sacked_edge, una);
+}
+
+/* The range in which 'seq' is, or the first when that is behind it. There is one. */
+static uint32_t ranges_find(const struct tcp_ranges *r, const struct pool *pool, uint32_t seq)
+{
+    uint32_t index = r->sack_hint != POOL_NONE ? r->sack_hint : r->head;
+
+    while (index != r->head && seq_is_after(range_at(pool, index)->seq, seq))
+        index = range_at(pool, index)->previous;
+    for (uint32_t next; (next = range_at(pool, index)->next) != POOL_NONE; index = next)
+        if (seq_is_after(range_at(pool, next)->seq, seq))
+            break;
+    return index;
 }
 
 void ranges_sack(struct tcp_ranges *r, struct pool *pool, uint32_t start, uint32_t end,
                  struct tcp_range_sample *sample)
 {
-    for (uint32_t index = r->head; index != POOL_NONE;) {
+    if (r->head == POOL_NONE)
+        return;
+    for (uint32_t index = ranges_find(r, pool, start); index != POOL_NONE;) {
         struct tcp_range *range = range_at(pool, index);
         uint32_t range_end = range->seq + range->size;
 
         if (!seq_is_before(range->seq, end))
-            return;
+            break;
+        r->sack_hint = index;
         if (!seq_is_after(range_end, start) || (range->flags & RANGE_SACKED) != 0) {
             index = range->next;
             continue;
@@ -171,39 +252,39 @@ void ranges_sack(struct tcp_ranges *r, struct pool *pool, uint32_t start, uint32
         }
         if (seq_is_after(range_end, end) && !ranges_split(r, pool, index, end - range->seq))
             return;
-        sample_add(sample, range, range->size);
+        sample_add(r, sample, range, range->size);
         range_account(r, range, range->size, false);
-        range->flags = (uint8_t)((range->flags & RANGE_NO_SAMPLE) | RANGE_SACKED);
+        range->flags = RANGE_SACKED;
         range_account(r, range, range->size, true);
-        index = range->next;
-    }
-}
-
-void range_mark_lost(struct tcp_ranges *r, struct tcp_range *range)
-{
-    range->flags |= RANGE_LOST;
-    r->lost_bytes += range->size;
-}
-
-bool ranges_mark_lost(struct tcp_ranges *r, struct pool *pool, uint32_t threshold)
-{
-    uint32_t sacked_behind = 0;
-    bool is_any = false;
-
-    if (r->sacked_bytes < threshold)
-        return false;
-    for (uint32_t index = r->tail; index != POOL_NONE;) {
-        struct tcp_range *range = range_at(pool, index);
-
-        if ((range->flags & RANGE_SACKED) != 0) {
-            sacked_behind += range->size;
-        } else if (sacked_behind >= threshold && (range->flags & RANGE_LOST) == 0) {
-            range_mark_lost(r, range);
-            is_any = true;
+        struct tcp_range *previous = range_at(pool, range->previous);
+        if (previous != NULL && (previous->flags & RANGE_SACKED) != 0) {
+            index = range->previous;
+            ranges_join(r, pool, index);
         }
-        index = range->previous;
+        range = range_at(pool, index);
+        struct tcp_range *next = range_at(pool, range->next);
+        if (next != NULL && (next->flags & RANGE_SACKED) != 0)
+            ranges_join(r, pool, index);
+        index = range_at(pool, index)->next;
     }
-    return is_any;
+    r->sacked_edge = seq_max(r->sacked_edge, end);
+}
+
+void range_mark_lost(struct tcp_ranges *r, struct pool *pool, uint32_t index)
+{
+    struct tcp_range *range = range_at(pool, index);
+    const struct tcp_range *hint = range_at(pool, r->lost_hint);
+
+    if ((range->flags & RANGE_LOST) == 0)
+        r->lost_bytes += range->size;
+    else if ((range->flags & RANGE_RESENT) != 0)
+        r->resent_bytes -= range->size;
+    else
+        return;
+    range->flags = (uint8_t)((range->flags & ~(unsigned)RANGE_RESENT) | RANGE_LOST);
+    r->marked_bytes += range->size;
+    if (hint == NULL || seq_is_before(range->seq, hint->seq))
+        r->lost_hint = index;
 }
 
 bool ranges_mark_head_lost(struct tcp_ranges *r, struct pool *pool, uint32_t size)
@@ -216,13 +297,13 @@ bool ranges_mark_head_lost(struct tcp_ranges *r, struct pool *pool, uint32_t siz
         if ((range->flags & RANGE_LOST) != 0)
             return false;
         (void)ranges_split(r, pool, index, size); /* else the whole range is resent: harmless */
-        range_mark_lost(r, range);
+        range_mark_lost(r, pool, index);
         return true;
     }
     return false;
 }
 
-void ranges_mark_all_lost(struct tcp_ranges *r, struct pool *pool)
+bool ranges_mark_all_lost(struct tcp_ranges *r, struct pool *pool, uint64_t since_us)
 {
     const struct tcp_range *head = range_at(pool, r->head);
     /* The cumulative ACK would have covered a sacked head: the receiver has dropped it. */
@@ -231,33 +312,60 @@ void ranges_mark_all_lost(struct tcp_ranges *r, struct pool *pool)
     for (uint32_t index = r->head; index != POOL_NONE; index = range_at(pool, index)->next) {
         struct tcp_range *range = range_at(pool, index);
 
-        if ((range->flags & RANGE_SACKED) != 0 && !is_reneged)
-            continue;
-        range_account(r, range, range->size, false);
-        range->flags = (uint8_t)((range->flags & RANGE_NO_SAMPLE) | RANGE_LOST);
-        range_account(r, range, range->size, true);
+        if (is_reneged && (range->flags & RANGE_SACKED) != 0) {
+            range->flags &= (uint8_t)~RANGE_SACKED;
+            r->sacked_bytes -= range->size;
+        }
+        bool is_recent = index != r->head && !is_reneged && range->sent_us > since_us;
+        if ((range->flags & RANGE_SACKED) == 0 && !is_recent)
+            range_mark_lost(r, pool, index);
     }
+    return is_reneged;
 }
 
-uint32_t ranges_next_lost(const struct tcp_ranges *r, const struct pool *pool)
+void ranges_unmark_lost(struct tcp_ranges *r, struct pool *pool)
+{
+    if (r->lost_bytes == 0)
+        return;
+    for (uint32_t index = r->head; index != POOL_NONE; index = range_at(pool, index)->next)
+        range_at(pool, index)->flags &= (uint8_t) ~(RANGE_LOST | RANGE_RESENT);
+    r->lost_bytes = 0;
+    r->resent_bytes = 0;
+    r->lost_hint = POOL_NONE;
+}
+
+uint32_t ranges_next_lost(struct tcp_ranges *r, const struct pool *pool)
 {
     if (r->lost_bytes == r->resent_bytes)
         return POOL_NONE;
-    for (uint32_t index = r->head; index != POOL_NONE; index = range_at(pool, index)->next) {
-        unsigned flags = range_at(pool, index)->flags;
+    for (; r->lost_hint != POOL_NONE; r->lost_hint = range_at(pool, r->lost_hint)->next) {
+        unsigned flags = range_at(pool, r->lost_hint)->flags;
 
         if ((flags & RANGE_LOST) != 0 && (flags & RANGE_RESENT) == 0)
-            return index;
+            break;
     }
-    return POOL_NONE;
+    return r->lost_hint;
 }
 
-void range_resent(struct tcp_ranges *r, struct tcp_range *range, uint64_t now_us)
+void range_resent(struct tcp_ranges *r, struct pool *pool, uint32_t index, uint64_t now_us,
+                  const struct tcp_rate_mark *mark, bool is_app_limited)
 {
+    struct tcp_range *range = range_at(pool, index);
+    const struct tcp_range *previous = range_at(pool, range->previous);
+
     DCHECK((range->flags & RANGE_LOST) != 0 && (range->flags & RANGE_RESENT) == 0);
-    range->flags |= RANGE_RESENT;
+    range->flags = (uint8_t)(RANGE_LOST | RANGE_RESENT | (is_app_limited ? RANGE_APP_LIMITED : 0));
     r->resent_bytes += range->size;
-    range->sent_us = now_us;
     if (range->transmissions < UINT8_MAX)
         range->transmissions++;
+    range_stamp(range, now_us, mark);
+    if (previous != NULL && previous->flags == range->flags && previous->sent_us == now_us)
+        ranges_join(r, pool, range->previous);
+}
+
+void range_probed(struct tcp_range *range, uint64_t now_us, const struct tcp_rate_mark *mark)
+{
+    if (range->transmissions < UINT8_MAX)
+        range->transmissions++;
+    range_stamp(range, now_us, mark);
 }

@@ -26,13 +26,18 @@ static void reno_acked(struct tcp_congestion *c, const struct tcp_ack_sample *sa
     c->state[ACKED_IN_AVOIDANCE] = acked;
 }
 
-static uint32_t reno_congested(struct tcp_congestion *c, uint32_t in_flight_bytes, uint32_t mss,
-                               uint64_t now_us)
+static uint32_t reno_congested(struct tcp_congestion *c, uint32_t mss, uint64_t now_us)
 {
     (void)now_us;
     c->state[ACKED_IN_AVOIDANCE] = 0;
-    uint32_t half = in_flight_bytes / 2; /* RFC 5681 (4) */
+    /* RFC 5681 (4) says half of what is in flight; a window that was not full did not grow. */
+    uint32_t half = c->cwnd_bytes / 2;
     return half > 2 * mss ? half : 2 * mss;
+}
+
+static void reno_undone(struct tcp_congestion *c)
+{
+    (void)c;
 }
 
 static void reno_restarted(struct tcp_congestion *c, uint64_t now_us)
@@ -46,5 +51,6 @@ const struct tcp_congestion_ops tcp_reno = {
     .init = reno_init,
     .acked = reno_acked,
     .congested = reno_congested,
+    .undone = reno_undone,
     .restarted = reno_restarted,
 };

@@ -20,6 +20,7 @@
 #include "dataplane/net/tcp/options.h"
 #include "dataplane/net/tcp/range.h"
 #include "dataplane/net/tcp/reassembly.h"
+#include "dataplane/net/tcp/recovery.h"
 #include "dataplane/net/tcp/send_queue.h"
 #include "dataplane/net/tcp/seq.h"
 #include "drivers/net/transport.h"
@@ -63,11 +64,9 @@ enum tcp_conn_flags {
     CONN_ACK_NOW = 1 << 8,
     CONN_PAUSED = 1 << 9,
     CONN_WAS_ABOVE_LOW = 1 << 10, /* queued_bytes was above low_water_bytes */
-    CONN_CWND_LIMITED = 1 << 11,  /* the window held us back since the last ACK */
+    CONN_CWND_LIMITED = 1 << 11,  /* the window held us back since 'usage_end' was sent */
     CONN_SEND_ANYWAY = 1 << 12,   /* override silly-window avoidance once */
-    CONN_IN_RECOVERY = 1 << 13,
-    CONN_IN_LOSS = 1 << 14,   /* after a timeout, until 'recover' */
-    CONN_TELL_OPEN = 1 << 15, /* connect(): the first sendable event is due */
+    CONN_TELL_OPEN = 1 << 15,     /* connect(): the first sendable event is due */
     CONN_IS_HALF_OPEN = 1 << 16,
     CONN_HAS_SCALE = 1 << 17,
     CONN_FIN_KNOWN = 1 << 18 /* a FIN came, perhaps before data that it follows: see fin_seq */
@@ -81,11 +80,18 @@ enum tcp_nagle {
 };
 
 enum tcp_timer_kind {
-    TCP_TIMER_RETRANSMIT, /* also SYN, zero-window probe, and a neighbour that does not answer */
+    TCP_TIMER_RETRANSMIT, /* and others, one at a time: see enum tcp_pending */
     TCP_TIMER_DELAYED_ACK,
     TCP_TIMER_KEEPALIVE,
     TCP_TIMER_LIFETIME, /* FIN_WAIT_2 without a FIN */
     TCP_TIMER_KINDS
+};
+
+/* What TCP_TIMER_RETRANSMIT waits for. */
+enum tcp_pending {
+    TCP_PENDING_RETRANSMIT, /* also SYN, zero-window probe, and a neighbour that does not answer */
+    TCP_PENDING_REORDER,    /* whether what seems lost is only late (RFC 8985 §6.2 step 5) */
+    TCP_PENDING_PROBE       /* tail loss probe (§7.2) */
 };
 
 /* A connection. Lines are grouped by what touches them: the first at connect, close and for
@@ -93,6 +99,19 @@ enum tcp_timer_kind {
  * rarely. */
 struct tcp_conn {
     struct stream stream;
+
+    /* Rarely, for want of a better place. */
+    uint32_t retransmits; /* segments, ever */
+    uint32_t iss;
+    uint32_t irs;
+    uint32_t hash;
+    int error;                /* for the closed event */
+    int soft_error;           /* what ICMP said, should the connection time out */
+    uint32_t duplicates_told; /* segments that the peer said it had twice (RFC 2883) */
+    uint16_t path_mtu;
+    uint16_t peer_mss; /* as its SYN said */
+    uint64_t ts_recent_us;
+    uint64_t challenged_us;
 
     /* For each packet, both ways. */
     alignas(64) uint32_t snd_una;
@@ -127,14 +146,19 @@ struct tcp_conn {
     struct list link;         /* in tcp.output or tcp.closed */
     struct list resumed_link; /* in tcp.resumed */
     uint32_t srtt_us;         /* 0: no sample yet */
+    uint32_t mdev_us;         /* mean deviation, times 4; likewise its maximum and rttvar */
+    uint32_t mdev_max_us;     /* of this round trip */
     uint32_t rttvar_us;
+    uint32_t rtt_end; /* the round trip ends when this is acknowledged */
     uint32_t rto_us;
-    uint32_t recover; /* snd_nxt when recovery began */
-    uint32_t dupacks;
-    uint32_t dupack_bytes; /* without SACK: arrived somewhere behind snd_una, by their number */
-    uint32_t prr_delivered_bytes; /* RFC 6937 */
-    uint32_t prr_sent_bytes;
-    uint32_t recovery_flight_bytes;
+    uint32_t min_rtt_us;      /* of the last five minutes; UINT32_MAX: no sample */
+    uint32_t min_rtt_ms;      /* when that was */
+    uint32_t usage_end;       /* see CONN_CWND_LIMITED */
+    uint32_t usage_bytes_max; /* most in flight, up to usage_end */
+    uint32_t delivered_bytes; /* ever, modulo 2^32 */
+    uint8_t backoff;          /* of rto_us; a round-trip sample ends it */
+    uint8_t pending;          /* enum tcp_pending */
+    struct tcp_recovery recovery;
     uint32_t snd_wl1; /* RFC 9293 §3.10.7.4 */
     uint32_t snd_wl2;
     uint32_t snd_wnd_max; /* largest ever offered */
@@ -157,16 +181,7 @@ struct tcp_conn {
     uint8_t retries;     /* timeouts in a row */
     uint8_t probes;      /* keepalives unanswered */
     uint8_t listener;
-    uint16_t path_mtu;
-    uint16_t peer_mss; /* as its SYN said */
-    uint32_t iss;
-    uint32_t irs;
-    uint32_t hash;
-    int error;      /* for the closed event */
-    int soft_error; /* what ICMP said, should the connection time out */
     uint64_t received_us;
-    uint64_t ts_recent_us;
-    uint64_t challenged_us;
 };
 static_assert(sizeof(struct tcp_conn) <= 768, "an idle viewer's memory (DESIGN.md §6)");
 
@@ -266,7 +281,7 @@ static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
 /* Bytes believed to be in the network. */
 static inline uint32_t tcp_in_flight(const struct tcp_conn *c)
 {
-    uint32_t gone = c->ranges.sacked_bytes + c->ranges.lost_bytes + c->dupack_bytes;
+    uint32_t gone = c->ranges.sacked_bytes + c->ranges.lost_bytes + c->recovery.dupack_bytes;
     uint32_t there = c->snd_nxt - c->snd_una + c->ranges.resent_bytes;
 
     return there > gone ? there - gone : 0;
@@ -324,6 +339,9 @@ unsigned tcp_output_all(struct net_stack *s, unsigned budget);
 void tcp_send_ack(struct net_stack *s, struct tcp_conn *c);
 /* A segment that makes the peer say where it is: keepalive and zero-window probe. */
 void tcp_send_probe(struct net_stack *s, struct tcp_conn *c);
+/* Sends a tail loss probe: new data, else the last segment again (RFC 8985 §7.3). 0: could not;
+ * 1: new data; 2: the last segment. */
+int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c);
 /* Acknowledges something suspicious, within the limits of RFC 5961 §7. */
 void tcp_challenge(struct net_stack *s, struct tcp_conn *c);
 
@@ -331,8 +349,47 @@ void tcp_challenge(struct net_stack *s, struct tcp_conn *c);
 
 /* What the acknowledgement in an acceptable segment does; its ack is at most snd_nxt. */
 void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
+
+/* --- recovery.c --- */
+
+/* What loss recovery makes of an acknowledgement that is not simply the next. */
+void tcp_recovery_ack(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news *news);
+/* Whether an acknowledgement is one for tcp_recovery_ack(). */
+static inline bool tcp_recovery_wants(const struct tcp_conn *c, const struct tcp_ack_news *news)
+{
+    return news->is_duplicate || news->is_sacked || news->is_dsack || news->has_ece ||
+           c->recovery.phase != TCP_PHASE_OPEN;
+}
+/* A tail loss probe is out, and this is an acknowledgement (RFC 8985 §7.4.2). */
+void tcp_recovery_probe_ack(struct net_stack *s, struct tcp_conn *c,
+                            const struct tcp_ack_news *news, uint32_t ack);
+/* Sets cwnd while the window is being reduced (RFC 6937). */
+void tcp_recovery_rate(struct tcp_conn *c, const struct tcp_ack_news *news);
 /* The retransmission timer expired with data in flight. */
-void tcp_ack_timeout(struct net_stack *s, struct tcp_conn *c);
+void tcp_recovery_timeout(struct net_stack *s, struct tcp_conn *c);
+/* The reordering timer expired: what was waited for is lost. */
+void tcp_recovery_reordered_out(struct net_stack *s, struct tcp_conn *c);
+/* Everything in flight goes again, in smaller packets: not congestion. */
+void tcp_recovery_resize(struct net_stack *s, struct tcp_conn *c);
+/* Bytes were sent, 'is_again' again. */
+void tcp_recovery_sent(struct net_stack *s, struct tcp_conn *c, uint32_t size, bool is_again);
+/* Loss recovery lets a retransmission, or new data, go now. */
+static inline bool tcp_recovery_may_resend(const struct tcp_conn *c)
+{
+    return (c->recovery.flags & RECOVERY_NEW_ONLY) == 0;
+}
+
+/* --- rack.c: RFC 8985 --- */
+
+/* Takes up which transmission the latest arrival was. */
+void tcp_rack_update(struct tcp_conn *c, const struct tcp_range_sample *sample);
+/* Marks what was sent long enough before it lost, and sets the timer for what was not long
+ * enough; true: it is set. */
+bool tcp_rack_detect(struct net_stack *s, struct tcp_conn *c);
+/* Widens or narrows the time that reordered segments are given. */
+void tcp_rack_adapt(struct tcp_conn *c, uint32_t delivered_before);
+/* Something arrived behind what was sent after it, up to the highest sacked. */
+void tcp_rack_reordered(struct net_stack *s, struct tcp_conn *c, uint32_t seq);
 
 /* --- receive.c --- */
 
@@ -356,6 +413,22 @@ static inline void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer_kind kind)
 void tcp_timer_fire(struct timer *t, uint64_t now_us);
 /* After a round trip was measured (RFC 6298). */
 void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us);
+/* Keeps the smallest. */
+void tcp_timer_sample_min(struct tcp_conn *c, uint32_t rtt_us, uint64_t now_us);
+/* A tail loss probe would find what acknowledgements cannot (RFC 8985 §7.2). */
+static inline bool tcp_timer_may_probe(const struct tcp_conn *c)
+{
+    return (c->flags & CONN_HAS_SACK) != 0 &&
+           (c->recovery.phase == TCP_PHASE_OPEN || c->recovery.phase == TCP_PHASE_REDUCING);
+}
+/* Sets the tail loss probe or, where there is none to send, the retransmission timer. */
+void tcp_timer_rearm(struct net_stack *s, struct tcp_conn *c);
+/* The retransmission timer: from now, or when another was pending from when the oldest segment
+ * was sent (RFC 8985 §7.3); off with nothing in flight. */
+void tcp_timer_rearm_retransmit(struct net_stack *s, struct tcp_conn *c);
+/* TCP_TIMER_RETRANSMIT for something else. */
+void tcp_timer_set_pending(struct net_stack *s, struct tcp_conn *c, enum tcp_pending pending,
+                           uint64_t deadline_us);
 /* The retransmission timeout with its back-off. */
 uint64_t tcp_timer_rto_us(const struct tcp_conn *c);
 

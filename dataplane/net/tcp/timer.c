@@ -4,8 +4,11 @@
 #include "dataplane/net/stack.h"
 
 enum {
-    RTO_MIN_US = 200000, /* as Linux; RFC 6298 (2.4) says 1 s, for clocks of its time */
-    RTO_MAX_US = 60000000,
+    RTO_FIRST_US = 1000000, /* RFC 6298 (2.1) */
+    RTO_MIN_US = 200000,    /* as Linux; RFC 6298 (2.4) says 1 s, for clocks of its time */
+    RTO_MAX_US = 120000000,
+    PROBE_SETTLE_US = 2000,      /* two ticks of Linux's clock, added to a probe's timeout */
+    MIN_RTT_AGE_MAX_MS = 300000, /* a smaller one is then no longer believed */
     SYN_RETRIES_MAX = 5,
     DOUBT_RETRIES = 2 /* then the next hop may be what is gone */
 };
@@ -14,36 +17,109 @@ void tcp_timer_set(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind 
                    uint64_t deadline_us)
 {
     c->deadlines_us[kind] = deadline_us;
+    if (kind == TCP_TIMER_RETRANSMIT)
+        c->pending = TCP_PENDING_RETRANSMIT;
     /* The wheel's timer stays where it is when that is early enough: it looks again then. So a
      * deadline that each ACK moves on costs one store. */
     if (!timer_is_armed(&c->timer) || deadline_us >> WHEEL_TICK_SHIFT < c->timer.deadline_tick - 1)
         wheel_arm(s->wheel, &c->timer, deadline_us);
 }
 
+void tcp_timer_set_pending(struct net_stack *s, struct tcp_conn *c, enum tcp_pending pending,
+                           uint64_t deadline_us)
+{
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, deadline_us);
+    c->pending = (uint8_t)pending;
+}
+
 uint64_t tcp_timer_rto_us(const struct tcp_conn *c)
 {
-    uint64_t rto_us = (uint64_t)c->rto_us << (c->retries < 16 ? c->retries : 16); /* (5.5) */
+    uint64_t rto_us = (uint64_t)c->rto_us << (c->backoff < 16 ? c->backoff : 16); /* (5.5) */
 
     return rto_us < RTO_MAX_US ? rto_us : RTO_MAX_US;
 }
 
-/* RFC 6298 (2.2) and (2.3), with alpha 1/8, beta 1/4. */
+void tcp_timer_rearm_retransmit(struct net_stack *s, struct tcp_conn *c)
+{
+    const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
+    uint64_t from_us = s->now_us;
+
+    if (head == NULL) {
+        tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
+        c->retries = 0;
+        return;
+    }
+    if (c->pending != TCP_PENDING_RETRANSMIT)
+        from_us = head->sent_us;
+    uint64_t deadline_us = from_us + tcp_timer_rto_us(c);
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT,
+                  deadline_us > s->now_us ? deadline_us : s->now_us + 1);
+}
+
+/* RFC 8985 §7.2: two round trips, and the receiver's delay when it has one segment only. */
+void tcp_timer_rearm(struct net_stack *s, struct tcp_conn *c)
+{
+    uint32_t flight = c->snd_nxt - c->snd_una;
+    uint64_t rto_us = tcp_timer_rto_us(c);
+    uint64_t wait_us = RTO_FIRST_US;
+
+    if (flight == 0 || !tcp_timer_may_probe(c)) {
+        tcp_timer_rearm_retransmit(s, c);
+        return;
+    }
+    if (c->srtt_us != 0)
+        wait_us = 2 * (uint64_t)c->srtt_us + (flight <= c->mss ? RTO_MIN_US : PROBE_SETTLE_US);
+    tcp_timer_set_pending(s, c, TCP_PENDING_PROBE,
+                          s->now_us + (wait_us < rto_us ? wait_us : rto_us));
+}
+
+/* RFC 6298 (2.2) and (2.3) with alpha 1/8 and beta 1/4, but for two things that Linux adds: the
+ * floor is under the variance, so that a steady long path keeps its margin; and the variance
+ * falls once for each round trip, not for each of many samples in one. */
 void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us)
 {
     if (rtt_us == 0)
         rtt_us = 1;
+    c->backoff = 0;
     if (c->srtt_us == 0) {
         c->srtt_us = rtt_us;
-        c->rttvar_us = rtt_us / 2;
+        c->mdev_us = 2 * rtt_us;
+        c->rttvar_us = c->mdev_us > RTO_MIN_US ? c->mdev_us : RTO_MIN_US;
+        c->mdev_max_us = c->rttvar_us;
+        c->rtt_end = c->snd_nxt;
     } else {
-        uint32_t error_us = rtt_us > c->srtt_us ? rtt_us - c->srtt_us : c->srtt_us - rtt_us;
-        c->rttvar_us += error_us / 4 - c->rttvar_us / 4;
-        c->srtt_us += rtt_us / 8 - c->srtt_us / 8;
+        int64_t error_us = (int64_t)rtt_us - c->srtt_us;
+        int64_t growth_us = (error_us < 0 ? -error_us : error_us) - c->mdev_us / 4;
+        if (error_us < 0 && growth_us > 0) /* a faster path is no reason to wait longer */
+            growth_us /= 8;
+        c->srtt_us = (uint32_t)(c->srtt_us + error_us / 8);
+        c->mdev_us = (uint32_t)(c->mdev_us + growth_us);
+        if (c->mdev_us > c->mdev_max_us) {
+            c->mdev_max_us = c->mdev_us;
+            if (c->mdev_max_us > c->rttvar_us)
+                c->rttvar_us = c->mdev_max_us;
+        }
+        if (seq_is_after(c->snd_una, c->rtt_end)) {
+            if (c->mdev_max_us < c->rttvar_us)
+                c->rttvar_us -= (c->rttvar_us - c->mdev_max_us) / 4;
+            c->rtt_end = c->snd_nxt;
+            c->mdev_max_us = RTO_MIN_US;
+        }
     }
-    /* The floor is under the variance, so that a steady long path keeps its margin (Linux). */
-    uint64_t margin_us = 4 * (uint64_t)c->rttvar_us;
-    uint64_t rto_us = c->srtt_us + (margin_us > RTO_MIN_US ? margin_us : RTO_MIN_US);
+    uint64_t rto_us = (uint64_t)c->srtt_us + c->rttvar_us;
     c->rto_us = rto_us < RTO_MAX_US ? (uint32_t)rto_us : RTO_MAX_US;
+}
+
+void tcp_timer_sample_min(struct tcp_conn *c, uint32_t rtt_us, uint64_t now_us)
+{
+    uint32_t now_ms = (uint32_t)(now_us / 1000);
+
+    if (rtt_us == 0)
+        rtt_us = 1;
+    if (rtt_us > c->min_rtt_us && now_ms - c->min_rtt_ms <= MIN_RTT_AGE_MAX_MS)
+        return;
+    c->min_rtt_us = rtt_us;
+    c->min_rtt_ms = now_ms;
 }
 
 /* What to tell the user of a connection that got no answer. */
@@ -63,6 +139,7 @@ static void syn_expired(struct net_stack *s, struct tcp_conn *c)
         return;
     }
     c->retries++;
+    c->backoff++;
     tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     tcp_send_syn(s, c);
 }
@@ -89,17 +166,38 @@ static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
         tcp_conn_reset(s, c, timeout_error(c));
         return;
     }
-    if (c->retries < UINT8_MAX)
+    if (c->retries < UINT8_MAX) {
         c->retries++;
+        c->backoff++;
+    }
     tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     if (is_in_flight) {
         NET_COUNT(s, tcp_timeouts);
-        tcp_ack_timeout(s, c);
+        tcp_recovery_timeout(s, c);
         net_kick(s);
     } else {
         NET_COUNT(s, tcp_window_probes);
         tcp_send_probe(s, c);
     }
+}
+
+/* RFC 8985 §7.3: at most one probe is out, and the retransmission timer follows it. */
+static void probe_expired(struct net_stack *s, struct tcp_conn *c)
+{
+    struct tcp_recovery *r = &c->recovery;
+    int sent = c->snd_una != c->snd_nxt && (r->flags & RECOVERY_PROBE_OUT) == 0
+                   ? tcp_send_tail_probe(s, c)
+                   : 0;
+
+    if (sent > 0) {
+        NET_COUNT(s, tcp_tail_probes);
+        r->flags = (uint16_t)((r->flags & ~(unsigned)RECOVERY_PROBE_RESENT) | RECOVERY_PROBE_OUT |
+                              (sent == 2 ? RECOVERY_PROBE_RESENT : 0));
+        r->probe_end = c->snd_nxt;
+        c->pending = TCP_PENDING_RETRANSMIT;
+        net_kick(s);
+    }
+    tcp_timer_rearm_retransmit(s, c);
 }
 
 static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
@@ -140,7 +238,12 @@ static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer
 {
     switch (kind) {
     case TCP_TIMER_RETRANSMIT:
-        retransmit_expired(s, c);
+        if (c->pending == TCP_PENDING_REORDER)
+            tcp_recovery_reordered_out(s, c);
+        else if (c->pending == TCP_PENDING_PROBE)
+            probe_expired(s, c);
+        else
+            retransmit_expired(s, c);
         return;
     case TCP_TIMER_DELAYED_ACK:
         tcp_send_ack(s, c);

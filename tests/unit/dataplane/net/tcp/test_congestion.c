@@ -56,8 +56,10 @@ static void test_congestion_reno_adds_one_a_round(void **state)
 
     (void)state;
     start(&tcp_reno, &c);
-    assert_int_equal(tcp_reno.congested(&c, 40 * MSS, MSS, now_us), 20 * MSS);
-    assert_int_equal(tcp_reno.congested(&c, 1 * MSS, MSS, now_us), 2 * MSS);
+    c.cwnd_bytes = 40 * MSS;
+    assert_int_equal(tcp_reno.congested(&c, MSS, now_us), 20 * MSS);
+    c.cwnd_bytes = MSS;
+    assert_int_equal(tcp_reno.congested(&c, MSS, now_us), 2 * MSS);
     c.cwnd_bytes = c.ssthresh_bytes = 20 * MSS;
     for (int i = 0; i < 10; i++)
         now_us = round_trip(&tcp_reno, &c, now_us);
@@ -75,7 +77,7 @@ static void test_congestion_cubic_follows_its_curve(void **state)
     (void)state;
     start(&tcp_cubic, &c);
     c.cwnd_bytes = (uint32_t)w_max * MSS;
-    c.ssthresh_bytes = tcp_cubic.congested(&c, c.cwnd_bytes, MSS, now_us);
+    c.ssthresh_bytes = tcp_cubic.congested(&c, MSS, now_us);
     assert_int_equal(c.ssthresh_bytes, 1400 * MSS);
     c.cwnd_bytes = c.ssthresh_bytes;
     for (int i = 0; i < 200; i++) {
@@ -96,7 +98,7 @@ static void test_congestion_cubic_is_no_worse_than_reno(void **state)
     (void)state;
     start(&tcp_cubic, &c);
     c.cwnd_bytes = 20 * MSS; /* small, short: where the curve is flatter than Reno (§4.3) */
-    c.ssthresh_bytes = tcp_cubic.congested(&c, c.cwnd_bytes, MSS, now_us);
+    c.ssthresh_bytes = tcp_cubic.congested(&c, MSS, now_us);
     c.cwnd_bytes = c.ssthresh_bytes;
     for (int i = 0; i < 20; i++)
         now_us = round_trip(&tcp_cubic, &c, now_us) - RTT_US + 10000; /* 10 ms a round */

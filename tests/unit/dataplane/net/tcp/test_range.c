@@ -10,6 +10,7 @@
 
 static struct pool pool;
 static struct tcp_ranges r;
+static const struct tcp_rate_mark mark;
 
 static void start(uint32_t count)
 {
@@ -60,13 +61,13 @@ static void test_range_is_one_for_each_turn(void **state)
     (void)state;
     start(16);
     for (uint32_t i = 0; i < 10; i++)
-        ranges_sent(&r, &pool, i * 100, 100, 5);
+        ranges_sent(&r, &pool, i * 100, 100, 5, &mark, false);
     assert_int_equal(r.count, 1);
-    ranges_sent(&r, &pool, 1000, 100, 6);
+    ranges_sent(&r, &pool, 1000, 100, 6, &mark, false);
     assert_int_equal(r.count, 2);
     ranges_ack(&r, &pool, 550, &sample);
     assert_int_equal(sample.delivered_bytes, 550);
-    assert_int_equal(sample.sent_us, 5);
+    assert_int_equal(sample.first_sent_us, 5);
     check(550, 1100);
     stop();
 }
@@ -89,7 +90,7 @@ static void test_range_keeps_account(void **state)
             case 0:
             case 1:
                 if (flight < 20000 && ranges_have_room(&r, &pool)) {
-                    ranges_sent(&r, &pool, nxt, amount, (uint64_t)step);
+                    ranges_sent(&r, &pool, nxt, amount, (uint64_t)step, &mark, false);
                     nxt += amount;
                 }
                 break;
@@ -109,17 +110,21 @@ static void test_range_keeps_account(void **state)
                 }
                 break;
             case 4:
-                (void)ranges_mark_lost(&r, &pool, amount);
+                for (uint32_t i = r.head; i != POOL_NONE; i = range_at(&pool, i)->next)
+                    if (i % 3 == amount % 3 && (range_at(&pool, i)->flags & RANGE_SACKED) == 0)
+                        range_mark_lost(&r, &pool, i);
                 break;
             case 5: {
                 uint32_t index = ranges_next_lost(&r, &pool);
                 if (index != POOL_NONE)
-                    range_resent(&r, range_at(&pool, index), (uint64_t)step);
+                    range_resent(&r, &pool, index, (uint64_t)step, &mark, false);
                 break;
             }
             default:
                 if (amount % 10 == 0)
-                    ranges_mark_all_lost(&r, &pool);
+                    (void)ranges_mark_all_lost(&r, &pool, (uint64_t)step / 2);
+                else if (amount % 10 == 1)
+                    ranges_unmark_lost(&r, &pool);
                 else
                     (void)ranges_mark_head_lost(&r, &pool, amount);
             }
@@ -129,20 +134,49 @@ static void test_range_keeps_account(void **state)
     }
 }
 
-static void test_range_loses_what_has_enough_behind(void **state)
+static void test_range_joins_what_is_sacked(void **state)
 {
-    struct tcp_range_sample sample = {0};
+    struct tcp_range_sample sample = {.recover = 1000};
 
     (void)state;
     start(32);
     for (uint32_t i = 0; i < 10; i++)
-        ranges_sent(&r, &pool, i * 100, 100, i);
-    ranges_sack(&r, &pool, 300, 500, &sample);
-    assert_false(ranges_mark_lost(&r, &pool, 201)); /* two segments behind: not yet */
+        ranges_sent(&r, &pool, i * 100, 100, i + 1, &mark, false);
+    ranges_sack(&r, &pool, 500, 600, &sample);
+    assert_false(sample.is_reordered);
+    assert_true(sample.is_original);
     ranges_sack(&r, &pool, 700, 800, &sample);
-    assert_true(ranges_mark_lost(&r, &pool, 201));
-    assert_int_equal(r.lost_bytes, 300); /* 0 … 300; of 500 … 700 one segment behind only */
+    assert_int_equal(r.count, 10);
+    ranges_sack(&r, &pool, 600, 700, &sample); /* fills the hole: late, not lost */
+    assert_int_equal(r.count, 8);
+    assert_true(sample.is_reordered);
+    assert_int_equal(sample.reordered_seq, 600);
+    assert_int_equal(sample.latest_sent_us, 8);
+    assert_int_equal(sample.latest_end, 800);
     check(0, 1000);
+    stop();
+}
+
+static void test_range_spares_what_was_sent_lately(void **state)
+{
+    (void)state;
+    start(32);
+    for (uint32_t i = 0; i < 4; i++)
+        ranges_sent(&r, &pool, i * 100, 100, 10 * i, &mark, false);
+    assert_false(ranges_mark_all_lost(&r, &pool, 15));
+    assert_int_equal(r.lost_bytes, 200); /* of 20 and 30 it is too early to tell */
+    check(0, 400);
+    uint32_t index = ranges_next_lost(&r, &pool);
+    range_resent(&r, &pool, index, 50, &mark, false);
+    index = ranges_next_lost(&r, &pool);
+    range_resent(&r, &pool, index, 50, &mark, false);
+    assert_int_equal(r.count, 3); /* both went at one time */
+    assert_int_equal(ranges_next_lost(&r, &pool), POOL_NONE);
+    range_mark_lost(&r, &pool, r.head); /* again */
+    assert_int_equal(r.resent_bytes, 0);
+    assert_int_equal(r.marked_bytes, 400);
+    assert_int_equal(ranges_next_lost(&r, &pool), r.head);
+    check(0, 400);
     stop();
 }
 
@@ -153,13 +187,13 @@ static void test_range_believes_that_a_receiver_reneged(void **state)
     (void)state;
     start(32);
     for (uint32_t i = 0; i < 3; i++)
-        ranges_sent(&r, &pool, i * 100, 100, i);
+        ranges_sent(&r, &pool, i * 100, 100, i, &mark, false);
     ranges_sack(&r, &pool, 100, 300, &sample);
-    ranges_mark_all_lost(&r, &pool);
+    assert_false(ranges_mark_all_lost(&r, &pool, 9));
     assert_int_equal(r.lost_bytes, 100);
     assert_int_equal(r.sacked_bytes, 200);
     ranges_ack(&r, &pool, 100, &sample); /* …but the ACK does not pass what it had sacked */
-    ranges_mark_all_lost(&r, &pool);
+    assert_true(ranges_mark_all_lost(&r, &pool, 9));
     assert_int_equal(r.lost_bytes, 200);
     assert_int_equal(r.sacked_bytes, 0);
     stop();
@@ -170,7 +204,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_range_is_one_for_each_turn),
         cmocka_unit_test(test_range_keeps_account),
-        cmocka_unit_test(test_range_loses_what_has_enough_behind),
+        cmocka_unit_test(test_range_joins_what_is_sacked),
+        cmocka_unit_test(test_range_spares_what_was_sent_lately),
         cmocka_unit_test(test_range_believes_that_a_receiver_reneged),
     };
 
