@@ -10,14 +10,8 @@ static uint32_t packets(uint32_t bytes, uint32_t mss)
     return mss == 0 ? 0 : (bytes + mss - 1) / mss;
 }
 
-static uint8_t ca_state(const struct tcp_conn *c)
-{
-    if ((c->flags & CONN_IN_LOSS) != 0)
-        return TCP_CA_Loss;
-    if ((c->flags & CONN_IN_RECOVERY) != 0)
-        return TCP_CA_Recovery;
-    return c->dupacks > 0 || c->ranges.sacked_bytes > 0 ? TCP_CA_Disorder : TCP_CA_Open;
-}
+static_assert((int)TCP_PHASE_LOSS == TCP_CA_Loss && (int)TCP_PHASE_REDUCING == TCP_CA_CWR,
+              "phases have Linux's numbers");
 
 static uint8_t info_options(const struct tcp_conn *c)
 {
@@ -36,10 +30,10 @@ static void info_fill(const struct net_stack *stack, const struct tcp_conn *c,
 {
     uint32_t mss = c->mss;
 
-    info->tcpi_ca_state = ca_state(c);
+    info->tcpi_ca_state = c->recovery.phase;
     info->tcpi_retransmits = c->retries;
     info->tcpi_probes = c->probes;
-    info->tcpi_backoff = c->retries;
+    info->tcpi_backoff = c->backoff;
     info->tcpi_options = info_options(c);
     info->tcpi_snd_wscale = c->snd_shift & 15u;
     info->tcpi_rcv_wscale = c->rcv_shift & 15u;
@@ -47,7 +41,7 @@ static void info_fill(const struct net_stack *stack, const struct tcp_conn *c,
     info->tcpi_snd_mss = mss;
     info->tcpi_rcv_mss = c->rcv_mss;
     info->tcpi_unacked = packets(c->snd_nxt - c->snd_una, mss);
-    info->tcpi_sacked = packets(c->ranges.sacked_bytes + c->dupack_bytes, mss);
+    info->tcpi_sacked = packets(c->ranges.sacked_bytes + c->recovery.dupack_bytes, mss);
     info->tcpi_lost = packets(c->ranges.lost_bytes, mss);
     info->tcpi_retrans = packets(c->ranges.resent_bytes, mss);
     info->tcpi_last_data_sent = since_ms(stack->now_us, c->last_sent_us);
@@ -55,14 +49,18 @@ static void info_fill(const struct net_stack *stack, const struct tcp_conn *c,
     info->tcpi_last_ack_recv = since_ms(stack->now_us, c->received_us);
     info->tcpi_pmtu = c->path_mtu;
     info->tcpi_rtt = c->srtt_us;
-    info->tcpi_rttvar = c->rttvar_us;
+    info->tcpi_rttvar = c->mdev_us / 4;
     info->tcpi_snd_ssthresh = c->congestion.ssthresh_bytes == UINT32_MAX
                                   ? SSTHRESH_INFINITE
                                   : c->congestion.ssthresh_bytes / mss;
     info->tcpi_snd_cwnd = c->congestion.cwnd_bytes / mss;
     uint32_t ip_size = c->stream.peer.family == 4 ? IPV4_SIZE : IPV6_SIZE;
     info->tcpi_advmss = c->path_mtu - TCP_SIZE - ip_size;
-    info->tcpi_reordering = REORDERING_DEFAULT;
+    info->tcpi_reordering = c->recovery.reordering;
+    info->tcpi_total_retrans = c->retransmits;
+    info->tcpi_min_rtt = c->min_rtt_us;
+    info->tcpi_dsack_dups = c->duplicates_told;
+    info->tcpi_delivered = packets(c->delivered_bytes, mss);
     info->tcpi_rcv_space = stack->config.receive_window_bytes;
     info->tcpi_bytes_acked = c->snd_una - c->iss;
     info->tcpi_bytes_received = c->rcv_nxt - c->irs - 1;
