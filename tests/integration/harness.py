@@ -325,9 +325,9 @@ class Leat:
         check_equal(done.returncode, 0, f'leatctl {" ".join(arguments)}: {done.stderr.strip()}: exit status')
         return done.stdout
 
-    def is_watched(self):
-        """Whether anybody has asked for media."""
-        return self.counter('leat_http_requests_part_total') + self.counter('leat_http_requests_segment_total') > 0
+    def media_requests(self):
+        """How often anybody has asked for media."""
+        return self.counter('leat_http_requests_part_total') + self.counter('leat_http_requests_segment_total')
 
     # --- the channel ---
 
