@@ -52,7 +52,8 @@ void ethernet_input(struct net_stack *s, const struct packet_in *packet)
 
     struct bytes payload = bytes_from(packet->frame, l2_size);
     rx.source_mac = packet->frame.ptr + 6;
-    rx.is_multicast = (packet->frame.ptr[0] & 1) != 0;
+    rx.is_l2_multicast = (packet->frame.ptr[0] & 1) != 0;
+    rx.is_multicast = rx.is_l2_multicast;
     switch (type) {
     case ETHERTYPE_IPV4:
         ipv4_input(s, &rx, payload);

@@ -51,26 +51,95 @@ void icmp_reply(struct net_stack *s, const struct net_rx *rx, uint8_t type, uint
     blob_unref(&blob);
 }
 
-void icmp_port_unreachable(struct net_stack *s, const struct net_rx *rx)
+/* The upper protocol's header of an IPv6 packet, however malformed the way to it; empty: unknown.
+ */
+static struct bytes upper_header(const struct net_rx *rx, uint8_t *ret_protocol)
 {
-    static const uint8_t unused[4];
+    struct cursor c = cursor_of(bytes_from(rx->l3, IPV6_SIZE));
+    uint8_t protocol = rx->l3.ptr[6];
+
+    for (unsigned i = 0; i < EXTENSIONS_MAX && ipv6_is_extension(protocol); i++) {
+        uint8_t next = cursor_u8(&c);
+        size_t length = cursor_u8(&c);
+        cursor_skip(&c, protocol == PROTOCOL_FRAGMENT ? 6 : 6 + length * 8);
+        protocol = next;
+    }
+    *ret_protocol = protocol;
+    return cursor_take_rest(&c);
+}
+
+/* Errors are never answered by errors. */
+static bool is_about_error(const struct net_rx *rx)
+{
+    uint8_t protocol = rx->protocol;
+    struct bytes header = rx->payload;
+
+    if (rx->family == 6)
+        header = upper_header(rx, &protocol);
+    if (header.size == 0)
+        return false;
+    if (rx->family == 6)
+        return protocol == PROTOCOL_ICMPV6 &&
+               (header.ptr[0] < ICMP6_INFORMATIONAL || header.ptr[0] == ICMP6_REDIRECT);
+    switch (header.ptr[0]) {
+    case ICMP_UNREACHABLE:
+    case ICMP_SOURCE_QUENCH:
+    case ICMP_REDIRECT:
+    case ICMP_TIME_EXCEEDED:
+    case ICMP_PARAMETER_PROBLEM:
+        return protocol == PROTOCOL_ICMP;
+    default:
+        return false;
+    }
+}
+
+static void icmp_error_send(struct net_stack *s, const struct net_rx *rx, uint8_t type,
+                            uint8_t code, uint32_t pointer)
+{
+    uint8_t rest[4];
     /* RFC 1122 §3.2.2 (header and 8 bytes at least); RFC 4443 §2.4: within the minimal MTU. */
     size_t quote_max = rx->family == 4 ? IPV4_MTU_MIN - IPV4_SIZE - ICMP_SIZE
                                        : IPV6_MTU_MIN - IPV6_SIZE - ICMP_SIZE;
     struct bytes quote = rx->l3;
+    /* The one error that multicasts may cause: RFC 4443 §2.4 (e.3). */
+    bool is_for_multicast =
+        rx->family == 6 && type == ICMP6_PARAMETER_PROBLEM && code == ICMP6_CODE_OPTION;
 
-    if (rx->is_multicast || address_is_zero(rx->family, rx->source))
+    if ((rx->is_multicast && !is_for_multicast) || address_is_zero(rx->family, rx->source) ||
+        is_about_error(rx)) {
+        NET_COUNT(s, net_icmp_withheld);
         return;
+    }
     if (!rate_take(&s->icmp_rate, s->now_us)) {
         NET_COUNT(s, net_icmp_limited);
         return;
     }
     if (quote.size > quote_max)
         quote.size = quote_max;
+    store_be32(rest, pointer);
+    NET_COUNT(s, net_icmp_errors_sent);
+    icmp_reply(s, rx, type, code, rest, quote);
+}
+
+void icmp_port_unreachable(struct net_stack *s, const struct net_rx *rx)
+{
     if (rx->family == 4)
-        icmp_reply(s, rx, ICMP_UNREACHABLE, ICMP_CODE_PORT, unused, quote);
+        icmp_error_send(s, rx, ICMP_UNREACHABLE, ICMP_CODE_PORT, 0);
     else
-        icmp_reply(s, rx, ICMP6_UNREACHABLE, ICMP6_CODE_PORT, unused, quote);
+        icmp_error_send(s, rx, ICMP6_UNREACHABLE, ICMP6_CODE_PORT, 0);
+}
+
+void icmp_protocol_unreachable(struct net_stack *s, const struct net_rx *rx, size_t at)
+{
+    if (rx->family == 4)
+        icmp_error_send(s, rx, ICMP_UNREACHABLE, ICMP_CODE_PROTOCOL, 0);
+    else /* RFC 8200 §4 */
+        icmp6_parameter_problem(s, rx, ICMP6_CODE_NEXT_HEADER, at);
+}
+
+void icmp6_parameter_problem(struct net_stack *s, const struct net_rx *rx, uint8_t code, size_t at)
+{
+    icmp_error_send(s, rx, ICMP6_PARAMETER_PROBLEM, code, (uint32_t)at);
 }
 
 void icmp_error(struct net_stack *s, const struct net_rx *rx, enum net_error_kind kind,

@@ -10,6 +10,10 @@ enum {
     ICMP_UNREACHABLE = 3,
     ICMP_ECHO_REQUEST = 8,
     ICMP_TIME_EXCEEDED = 11,
+    ICMP_SOURCE_QUENCH = 4,
+    ICMP_REDIRECT = 5,
+    ICMP_PARAMETER_PROBLEM = 12,
+    ICMP_CODE_PROTOCOL = 2,
     ICMP_CODE_PORT = 3,
     ICMP_CODE_FRAGMENTATION_NEEDED = 4,
 
@@ -23,7 +27,12 @@ enum {
     ICMP6_ROUTER_ADVERT = 134,
     ICMP6_NEIGHBOUR_SOLICIT = 135,
     ICMP6_NEIGHBOUR_ADVERT = 136,
-    ICMP6_CODE_PORT = 4
+    ICMP6_REDIRECT = 137,
+    ICMP6_CODE_PORT = 4,
+    ICMP6_CODE_HEADER = 0,      /* of a parameter problem: erroneous field */
+    ICMP6_CODE_NEXT_HEADER = 1, /* unrecognised */
+    ICMP6_CODE_OPTION = 2,      /* unrecognised */
+    ICMP6_INFORMATIONAL = 128   /* types from here on are no errors */
 };
 
 /* Answers 'rx' with a message of 'type' and 'code', the four bytes 'rest' behind its checksum,

@@ -1,11 +1,28 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/stack.h"
 
+enum { FLAG_MORE = 0x2000, OFFSET_MASK = 0x1fff };
+
 /* Addresses that no packet may come from (RFC 1122 §3.2.1.3). */
 static bool source_is_bad(const struct net_stack *s, const uint8_t *source)
 {
     return source[0] == 0 || source[0] == 127 || source[0] >= 224 ||
            address_is_broadcast(s, source) || address_is_own(s, 4, source);
+}
+
+/* Fragments are dropped, all of them, so that none can overlap another: TCP finds its path's MTU
+ * and our datagrams are small. The classes say who sends them. */
+static void count_fragment(struct net_stack *s, struct bytes packet, uint16_t flags_offset)
+{
+    size_t offset = (size_t)(flags_offset & OFFSET_MASK) * 8;
+    size_t size = load_be16(packet.ptr + 2) - (size_t)IPV4_SIZE;
+    bool has_more = (flags_offset & FLAG_MORE) != 0;
+
+    NET_COUNT(s, net_rx_fragments);
+    if ((has_more && (size % 8 != 0 || size == 0)) || offset + size > UINT16_MAX - IPV4_SIZE)
+        NET_COUNT(s, net_rx_fragments_bad);
+    else if ((offset == 0 && size < TCP_SIZE) || offset == 8) /* RFC 1858 §3, RFC 3128 */
+        NET_COUNT(s, net_rx_fragments_tiny);
 }
 
 /* Checks the header; counts why not. */
@@ -23,8 +40,12 @@ static bool ipv4_header_is_ok(struct net_stack *s, const struct net_rx *rx, stru
     }
     size_t header_size = (size_t)(h[0] & 0x0f) * 4;
     size_t total_size = load_be16(h + 2);
-    if (header_size < IPV4_SIZE || total_size < header_size) {
+    if (header_size < IPV4_SIZE) {
         NET_COUNT(s, net_rx_bad_header);
+        return false;
+    }
+    if (total_size < header_size) {
+        NET_COUNT(s, net_rx_bad_length);
         return false;
     }
     if (total_size > packet.size) {
@@ -41,10 +62,35 @@ static bool ipv4_header_is_ok(struct net_stack *s, const struct net_rx *rx, stru
         NET_COUNT(s, net_rx_ip_options);
         return false;
     }
-    if ((load_be16(h + 6) & 0x3fff) != 0) { /* more fragments, or an offset */
-        NET_COUNT(s, net_rx_fragments);
+    uint16_t flags_offset = load_be16(h + 6);
+    if ((flags_offset & (FLAG_MORE | OFFSET_MASK)) != 0) {
+        count_fragment(s, packet, flags_offset);
         return false;
     }
+    return true;
+}
+
+/* Whether the packet is for us, or for us among many; counts why not. */
+static bool ipv4_destination_is_ok(struct net_stack *s, struct net_rx *rx)
+{
+    const uint8_t *d = rx->destination;
+
+    if (address_is_own(s, 4, d)) {
+        if (!rx->is_l2_multicast)
+            return true;
+        NET_COUNT(s, net_rx_wrong_cast); /* RFC 1122 §3.3.6 */
+        return false;
+    }
+    if (d[0] == 0 || d[0] == 127) {
+        NET_COUNT(s, net_rx_bad_destination);
+        return false;
+    }
+    bool is_multicast = d[0] >= 224 && d[0] < 240;
+    if (!is_multicast && !address_is_broadcast(s, d)) {
+        NET_COUNT(s, net_rx_not_ours);
+        return false;
+    }
+    rx->is_multicast = true;
     return true;
 }
 
@@ -64,25 +110,6 @@ void ipv4_input(struct net_stack *s, struct net_rx *rx, struct bytes packet)
         NET_COUNT(s, net_rx_bad_source);
         return;
     }
-    if (!address_is_own(s, 4, rx->destination)) {
-        bool is_multicast = rx->destination[0] >= 224 && rx->destination[0] < 240;
-        if (!is_multicast && !address_is_broadcast(s, rx->destination)) {
-            NET_COUNT(s, net_rx_not_ours);
-            return;
-        }
-        rx->is_multicast = true;
-    }
-    switch (rx->protocol) {
-    case PROTOCOL_TCP:
-        tcp_input(s, rx);
-        break;
-    case PROTOCOL_UDP:
-        udp_input(s, rx);
-        break;
-    case PROTOCOL_ICMP:
-        icmp_input(s, rx);
-        break;
-    default:
-        NET_COUNT(s, net_rx_other_protocol);
-    }
+    if (ipv4_destination_is_ok(s, rx))
+        ip_deliver(s, rx, 9);
 }

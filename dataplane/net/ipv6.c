@@ -1,7 +1,4 @@
-#include "common/cursor.h"
 #include "dataplane/net/stack.h"
-
-enum { EXTENSIONS_MAX = 8 };
 
 static bool is_solicited_node(const struct net_stack *s, const uint8_t *d)
 {
@@ -23,61 +20,6 @@ static bool is_our_multicast(const struct net_stack *s, const uint8_t *d)
     static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
 
     return memcmp(d, all_nodes, 16) == 0 || is_solicited_node(s, d);
-}
-
-/* One extension header at the cursor; 0, or -1: drop, counted. */
-static int extension_skip(struct net_stack *s, struct cursor *c, uint8_t *protocol)
-{
-    uint8_t type = *protocol;
-    uint8_t next = cursor_u8(c);
-    uint8_t length = cursor_u8(c);
-
-    if (type == PROTOCOL_FRAGMENT) {
-        /* An atomic fragment (RFC 6946) is a whole packet. */
-        if ((cursor_be16(c) & 0xfff9) != 0) {
-            NET_COUNT(s, net_rx_fragments);
-            return -1;
-        }
-        cursor_skip(c, 4);
-    } else {
-        struct bytes rest = cursor_take(c, 6 + (size_t)length * 8);
-        /* A source route with hops left asks us to forward: we do not. */
-        if (type == PROTOCOL_ROUTING && rest.size >= 2 && rest.ptr[1] != 0) {
-            NET_COUNT(s, net_rx_ip_options);
-            return -1;
-        }
-    }
-    if (!cursor_is_ok(c)) {
-        NET_COUNT(s, net_rx_short);
-        return -1;
-    }
-    *protocol = next;
-    return 0;
-}
-
-/* Walks the extension headers (RFC 8200 §4), a bounded number of them. */
-static int extensions_skip(struct net_stack *s, struct net_rx *rx)
-{
-    struct cursor c = cursor_of(rx->payload);
-
-    for (unsigned count = 0;; count++) {
-        switch (rx->protocol) {
-        case PROTOCOL_HOP_BY_HOP:
-        case PROTOCOL_ROUTING:
-        case PROTOCOL_FRAGMENT:
-        case PROTOCOL_DESTINATION_OPTIONS:
-            break;
-        default:
-            rx->payload = cursor_take_rest(&c);
-            return 0;
-        }
-        if (count == EXTENSIONS_MAX || (rx->protocol == PROTOCOL_HOP_BY_HOP && count > 0)) {
-            NET_COUNT(s, net_rx_ip_options);
-            return -1;
-        }
-        if (extension_skip(s, &c, &rx->protocol) < 0)
-            return -1;
-    }
 }
 
 /* Checks the fixed header; counts why not. */
@@ -102,8 +44,44 @@ static bool ipv6_header_is_ok(struct net_stack *s, struct bytes packet)
     return true;
 }
 
+/* Addresses that nobody sends from (RFC 4291 §2.7, §2.5.3, §2.5.5.2); "unspecified" is for ND. */
+static bool source_is_bad(const struct net_stack *s, const uint8_t *source)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t loopback[16] = {[15] = 1};
+
+    return source[0] == 0xff || memcmp(source, mapped, sizeof(mapped)) == 0 ||
+           memcmp(source, loopback, 16) == 0 || address_is_own(s, 6, source);
+}
+
+/* Whether the packet is for us, or for us among many; counts why not. */
+static bool ipv6_destination_is_ok(struct net_stack *s, struct net_rx *rx)
+{
+    static const uint8_t loopback[16] = {[15] = 1};
+    const uint8_t *d = rx->destination;
+
+    if (address_is_own(s, 6, d)) {
+        if (!rx->is_l2_multicast)
+            return true;
+        NET_COUNT(s, net_rx_wrong_cast);
+        return false;
+    }
+    if (address_is_zero(6, d) || memcmp(d, loopback, 16) == 0) {
+        NET_COUNT(s, net_rx_bad_destination);
+        return false;
+    }
+    if (!is_our_multicast(s, d)) {
+        NET_COUNT(s, net_rx_not_ours);
+        return false;
+    }
+    rx->is_multicast = true;
+    return true;
+}
+
 void ipv6_input(struct net_stack *s, struct net_rx *rx, struct bytes packet)
 {
+    size_t next_header_at = 6;
+
     if (!ipv6_header_is_ok(s, packet))
         return;
 
@@ -114,30 +92,17 @@ void ipv6_input(struct net_stack *s, struct net_rx *rx, struct bytes packet)
     rx->hop_limit = packet.ptr[7];
     rx->source = packet.ptr + 8;
     rx->destination = packet.ptr + 24;
-    if (rx->source[0] == 0xff || address_is_own(s, 6, rx->source)) {
+    if (source_is_bad(s, rx->source)) {
         NET_COUNT(s, net_rx_bad_source);
         return;
     }
-    if (!address_is_own(s, 6, rx->destination)) {
-        if (!is_our_multicast(s, rx->destination)) {
-            NET_COUNT(s, net_rx_not_ours);
-            return;
-        }
-        rx->is_multicast = true;
-    }
-    if (extensions_skip(s, rx) < 0)
+    if (!ipv6_destination_is_ok(s, rx))
         return;
-    switch (rx->protocol) {
-    case PROTOCOL_TCP:
-        tcp_input(s, rx);
-        break;
-    case PROTOCOL_UDP:
-        udp_input(s, rx);
-        break;
-    case PROTOCOL_ICMPV6:
-        icmp6_input(s, rx);
-        break;
-    default:
-        NET_COUNT(s, net_rx_other_protocol);
+    if (ipv6_is_extension(rx->protocol) && ipv6_extensions(s, rx, &next_header_at) < 0)
+        return;
+    if (address_is_zero(6, rx->source) && rx->protocol != PROTOCOL_ICMPV6) {
+        NET_COUNT(s, net_rx_bad_source);
+        return;
     }
+    ip_deliver(s, rx, next_header_at);
 }

@@ -192,8 +192,8 @@ void nd_input(struct net_stack *s, const struct net_rx *rx)
     uint8_t type = rx->payload.ptr[0];
     int error = -1;
 
-    /* 255: no router can have forwarded it (RFC 4861 §3.1). */
-    if (rx->hop_limit == HOP_LIMIT_ND && rx->payload.ptr[1] == 0) {
+    /* 255: no router can have forwarded it (RFC 4861 §3.1); never in fragments (RFC 6980 §5). */
+    if (rx->hop_limit == HOP_LIMIT_ND && rx->payload.ptr[1] == 0 && !rx->has_fragment) {
         if (type == ICMP6_ROUTER_ADVERT)
             error = cursor_left(&c) < 8 ? -1 : router_input(s, rx, &c);
         else if (cursor_left(&c) >= 16)

@@ -72,7 +72,9 @@ struct net_rx {
     uint8_t family;
     uint8_t protocol;
     uint8_t hop_limit;
-    bool is_multicast; /* link or IP, broadcast included */
+    bool is_multicast;    /* link or IP, broadcast included */
+    bool has_fragment;    /* came with a fragment header, though whole */
+    bool is_l2_multicast; /* the frame went to many link addresses */
 };
 
 static inline struct net_stack *net_stack_of(struct transport *t)
@@ -106,6 +108,11 @@ void ethernet_input(struct net_stack *s, const struct packet_in *packet);
 void arp_input(struct net_stack *s, struct bytes message);
 void ipv4_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
 void ipv6_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
+/* Hands the payload to its protocol; 'next_header_at' is where the packet names it. */
+void ip_deliver(struct net_stack *s, const struct net_rx *rx, size_t next_header_at);
+/* Walks the extension headers: sets payload, protocol and has_fragment of 'rx', and where the
+ * last header names the protocol. 0, or -1: drop, counted. */
+int ipv6_extensions(struct net_stack *s, struct net_rx *rx, size_t *ret_next_header_at);
 void icmp_input(struct net_stack *s, const struct net_rx *rx);
 void icmp6_input(struct net_stack *s, const struct net_rx *rx);
 void nd_input(struct net_stack *s, const struct net_rx *rx);
@@ -119,8 +126,13 @@ void arp_announce(struct net_stack *s, const uint8_t *address);
 void nd_announce(struct net_stack *s, const uint8_t *address);
 void nd_start(struct net_stack *s);
 
-/* Says "nothing listens here" about 'rx', within the rate limit. */
+/* Says "nothing listens here" about 'rx'. This and the next two keep the rules of RFC 1122
+ * §3.2.2 and RFC 4443 §2.4: never about an error, to many, to nobody, above the rate. */
 void icmp_port_unreachable(struct net_stack *s, const struct net_rx *rx);
+/* "This protocol is not spoken here"; 'at' is where the packet names it. */
+void icmp_protocol_unreachable(struct net_stack *s, const struct net_rx *rx, size_t at);
+/* IPv6: what is wrong at the octet 'at' of the packet. */
+void icmp6_parameter_problem(struct net_stack *s, const struct net_rx *rx, uint8_t code, size_t at);
 
 /* What an ICMP or ICMPv6 error says about a packet that we sent. 'quoted' begins with its
  * transport header. */

@@ -2,6 +2,7 @@
 #ifndef DATAPLANE_NET_WIRE_H
 #define DATAPLANE_NET_WIRE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -33,9 +34,18 @@ enum {
     PROTOCOL_NONE = 59,
     PROTOCOL_DESTINATION_OPTIONS = 60,
 
+    EXTENSIONS_MAX = 8, /* IPv6 extension headers of one packet, as RFC 8504 §5.3 suggests */
+
     UDP_SIZE = 8,
     TCP_SIZE = 20
 };
+
+/* Those whose length is known, and that lead to another header (RFC 8200 §4). */
+static inline bool ipv6_is_extension(uint8_t protocol)
+{
+    return protocol == PROTOCOL_HOP_BY_HOP || protocol == PROTOCOL_ROUTING ||
+           protocol == PROTOCOL_FRAGMENT || protocol == PROTOCOL_DESTINATION_OPTIONS;
+}
 
 static inline uint16_t load_be16(const uint8_t *p)
 {

@@ -223,7 +223,7 @@ static void test_stack_counts_each_malformed_class(void **state)
         const _Atomic uint64_t *counter;
     } cases[] = {
         {0, 0x55, &c->net_rx_bad_version}, {0, 0x44, &c->net_rx_bad_header},
-        {3, 10, &c->net_rx_bad_header},    {2, 0xff, &c->net_rx_short},
+        {3, 10, &c->net_rx_bad_length},    {2, 0xff, &c->net_rx_short},
         {8, 1, &c->net_rx_ip_checksum},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
