@@ -70,6 +70,15 @@ static void pattern_released(struct blob *b)
     (void)b;
 }
 
+void world_host_start(struct world_host *h)
+{
+    struct port_queue *queue = h->port->driver->queue(h->port, 0);
+
+    CHECK(h->transport == NULL);
+    queue->counters = &h->counters;
+    CHECK(net_new(&h->config, queue, &h->env, &h->transport) == 0);
+}
+
 struct world_host *world_host_add(struct world *w, const char *addresses,
                                   const struct net_config *config,
                                   const struct sim_port_config *port, uint32_t streams_max,
@@ -77,7 +86,6 @@ struct world_host *world_host_add(struct world *w, const char *addresses,
 {
     struct world_host *h = &w->hosts[w->host_count];
     struct sim_port_config port_config = *port;
-    struct net_config net_config = *config;
     const uint8_t mac[6] = {2, 0, 0, 0, 0, (uint8_t)(w->host_count + 1)};
 
     CHECK(w->host_count < WORLD_HOSTS_MAX);
@@ -100,10 +108,9 @@ struct world_host *world_host_add(struct world *w, const char *addresses,
         .streams_max = streams_max,
         .send_queue_bytes_max = send_queue_bytes_max,
     };
-    CHECK(net_config_set_addresses(&net_config, addresses) == 0);
-    struct port_queue *queue = h->port->driver->queue(h->port, 0);
-    queue->counters = &h->counters;
-    CHECK(net_new(&net_config, queue, &h->env, &h->transport) == 0);
+    h->config = *config;
+    CHECK(net_config_set_addresses(&h->config, addresses) == 0);
+    world_host_start(h);
     return h;
 }
 

@@ -20,6 +20,7 @@ struct world_host {
     struct counters counters;
     struct transport_env env;
     struct port *port;
+    struct net_config config;
     struct transport *transport;
     uint64_t random;
     struct blob pattern; /* WORLD_PATTERN_BYTES of the same random bytes on every host */
@@ -48,6 +49,9 @@ struct world_host *world_host_add(struct world *w, const char *addresses,
                                   const struct net_config *config,
                                   const struct sim_port_config *port, uint32_t streams_max,
                                   uint32_t send_queue_bytes_max);
+
+/* Gives a host whose transport was freed a new one, with the same addresses and configuration. */
+void world_host_start(struct world_host *h);
 
 /* One turn of every host at the present time, until nothing more happens now. */
 void world_turn(struct world *w);
