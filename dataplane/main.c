@@ -21,6 +21,7 @@ enum { EXIT_USAGE = 2, EXIT_RUNNING = 3, CONFIG_FILE_MAX = 1 << 20, PATH_SIZE_MA
 struct options {
     const char *config_file; /* NULL: defaults */
     const char *check_file;  /* NULL: run */
+    const char *print_file;  /* NULL: run */
     const char *run_dir;
     const char *net_mode; /* NULL: as configured */
 };
@@ -28,16 +29,20 @@ struct options {
 static const char usage[] =
     "usage: leat-dp [--config FILE] [--run-dir DIR] [--net auto|uring|dpdk]\n"
     "       leat-dp --check-config FILE\n"
+    "       leat-dp --print-config FILE\n"
     "       leat-dp --write-config\n"
     "\n"
     "The data plane. Usually started and supervised by leatd, which it asks through\n"
     "DIR/link.sock who may publish. --check-config reads FILE, prints what is wrong with it\n"
-    "and exits with 2, or prints \"FILE: ok\". --write-config prints every key with its default.\n";
+    "and exits with 2, or prints \"FILE: ok\". --print-config prints what is in effect with FILE,\n"
+    "\"section.key: value\" a line. --write-config prints every key with its default.\n";
 
-static int print_default_config(void)
+/* NULL: every key with its default, as a file; else what is in effect. An exit status. */
+static int print_config(const struct config *cfg)
 {
     static char text[CONFIG_FILE_MAX];
-    int size = config_write_default(text, sizeof(text));
+    int size = cfg == NULL ? config_write_default(text, sizeof(text))
+                           : config_write_settings(cfg, text, sizeof(text));
 
     if (size < 0 || fwrite(text, 1, (size_t)size, stdout) != (size_t)size)
         return EXIT_FAILURE;
@@ -50,6 +55,7 @@ static int options_parse(int argc, char **argv, struct options *o)
     static const struct option known[] = {
         {"config", required_argument, NULL, 'c'},
         {"check-config", required_argument, NULL, 'k'},
+        {"print-config", required_argument, NULL, 'p'},
         {"run-dir", required_argument, NULL, 'r'},
         {"net", required_argument, NULL, 'n'},
         {"write-config", no_argument, NULL, 'w'},
@@ -65,6 +71,9 @@ static int options_parse(int argc, char **argv, struct options *o)
         case 'k':
             o->check_file = optarg;
             break;
+        case 'p':
+            o->print_file = optarg;
+            break;
         case 'r':
             o->run_dir = optarg;
             break;
@@ -72,7 +81,7 @@ static int options_parse(int argc, char **argv, struct options *o)
             o->net_mode = optarg;
             break;
         case 'w':
-            return print_default_config();
+            return print_config(NULL);
         case 'h':
             fputs(usage, stdout);
             return EXIT_SUCCESS;
@@ -202,6 +211,8 @@ int main(int argc, char **argv)
         printf("%s: ok\n", options.check_file);
         return EXIT_SUCCESS;
     }
+    if (options.print_file != NULL)
+        return config_load(options.print_file, &cfg) < 0 ? EXIT_USAGE : print_config(&cfg);
     if (options.config_file != NULL && config_load(options.config_file, &cfg) < 0)
         return EXIT_USAGE;
     if (options.net_mode != NULL)

@@ -103,4 +103,8 @@ const struct config_section *config_sections(size_t *ret_count);
 /* The generated, commented configs/leat.yaml. Bytes written, or -ENOSPC. */
 int config_write_default(char *out, size_t out_size);
 
+/* What is in effect, for scripts: a line "section.key: value" for each key, and none about the
+ * channels, whose keys are secrets. Bytes written, or -ENOSPC. */
+int config_write_settings(const struct config *cfg, char *out, size_t out_size);
+
 #endif

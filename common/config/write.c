@@ -57,3 +57,17 @@ int config_write_default(char *out, size_t out_size)
     free(cfg);
     return writer_is_ok(&w) ? (int)w.size : -ENOSPC;
 }
+
+int config_write_settings(const struct config *cfg, char *out, size_t out_size)
+{
+    size_t count = 0;
+    const struct config_key *keys = config_keys(&count);
+    struct writer w = writer_of(out, out_size);
+
+    for (size_t i = 0; i < count; i++) {
+        writer_printf(&w, "%s.%s: ", keys[i].section, keys[i].name);
+        config_value_write(&keys[i], (const char *)cfg + keys[i].offset, &w);
+        writer_str(&w, "\n");
+    }
+    return writer_is_ok(&w) ? (int)w.size : -ENOSPC;
+}

@@ -305,6 +305,23 @@ static void test_config_default_file_reads_back_as_the_defaults(void **state)
     assert_int_equal(config_write_default(text, (size_t)size - 1), -ENOSPC);
 }
 
+static void test_config_settings_are_those_in_effect(void **state)
+{
+    (void)state;
+    static const char file[] = "port: { memory: 96MiB }\nchannels:\n  a: { key: hidden }\n";
+    static char text[65536];
+    char error[CONFIG_ERROR_MAX];
+
+    assert_int_equal(config_parse(bytes_of_str(file), "f", &cfg, error), 0);
+    int size = config_write_settings(&cfg, text, sizeof(text));
+    assert_true(size > 0 && (size_t)size < sizeof(text));
+    text[size] = '\0';
+    assert_non_null(strstr(text, "\nport.memory: 96MiB\n"));
+    assert_non_null(strstr(text, "\nport.hugepages: true\n"));
+    assert_null(strstr(text, "hidden"));
+    assert_int_equal(config_write_settings(&cfg, text, (size_t)size - 1), -ENOSPC);
+}
+
 /* Every prefix and every single-byte change of a file is read or refused with a message. */
 static void test_config_survives_damage(void **state)
 {
@@ -361,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_config_failure_leaves_the_old_one),
         cmocka_unit_test(test_config_add_channel_checks_name_and_key),
         cmocka_unit_test(test_config_default_file_reads_back_as_the_defaults),
+        cmocka_unit_test(test_config_settings_are_those_in_effect),
         cmocka_unit_test(test_config_survives_damage),
         cmocka_unit_test(test_config_read_file_names_the_file),
     };
