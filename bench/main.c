@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "bench/client.h"
+#include "bench/micro/path.h"
 #include "bench/micro/stack.h"
 
 enum { PATHS_MAX = 64, EXIT_USAGE = 2 };
@@ -17,12 +18,15 @@ static const char usage[] =
     "       leat-bench stack [--viewers N] [--part BYTES] [--seconds N] [--frame BYTES]\n"
     "       leat-bench ring  [--viewers N] [--part BYTES] [--seconds N]\n"
     "       leat-bench limit [--seconds N]\n"
+    "       leat-bench path  [--linux sender|receiver|both] [--contender] [--rtt US] [--loss PPM]\n"
+    "                        [--reorder PPM] [--rate MBPS] [--flows N] [--seconds N] [--seed N]\n"
     "\n"
     "client  an HTTP client on kernel sockets that asks for the paths in turn\n"
     "stack   cycles of our server per packet; the in-process peer is not timed\n"
     "ring    server and peer on two cores over a ring port, wall clock\n"
     "limit   the bare loop that bounds 'ring': attach, write header, enqueue; read, free, answer\n"
-    "Usually run by ./leat bench fanout.\n";
+    "path    a transfer over an impaired path, in real time, with Linux at one or both ends\n"
+    "Usually run by ./leat bench fanout and ./leat bench tcp.\n";
 
 struct arguments {
     struct endpoint server;
@@ -31,6 +35,7 @@ struct arguments {
     unsigned long viewers;
     unsigned long part_bytes;
     unsigned long frame_bytes;
+    struct path_options path;
     char *const *rest;
     int rest_count;
 };
@@ -46,6 +51,47 @@ static int number_parse(const char *text, unsigned long *ret_number)
     return 0;
 }
 
+/* The options of 'path' alone. */
+static int path_argument_parse(int option, const char *text, struct path_options *p)
+{
+    unsigned long number = 0;
+    bool is_zero = text != NULL && strcmp(text, "0") == 0;
+
+    if (option == 'L') {
+        p->is_sender_linux = strcmp(text, "receiver") != 0;
+        p->is_receiver_linux = strcmp(text, "sender") != 0;
+        return 0;
+    }
+    if (option == 'C') {
+        p->has_contender = true;
+        return 0;
+    }
+    if (!is_zero && number_parse(text, &number) < 0)
+        return -EINVAL;
+    switch (option) {
+    case 'R':
+        p->rtt_us = (uint32_t)number;
+        return 0;
+    case 'l':
+        p->loss_ppm = (uint32_t)number;
+        return 0;
+    case 'o':
+        p->reorder_ppm = (uint32_t)number;
+        return 0;
+    case 'b':
+        p->rate_bps = number * 1000000;
+        return 0;
+    case 'F':
+        p->flows = (uint32_t)number;
+        return 0;
+    case 'S':
+        p->seed = number;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 static int arguments_parse(int argc, char **argv, struct arguments *a)
 {
     static const struct option known[] = {
@@ -55,6 +101,14 @@ static int arguments_parse(int argc, char **argv, struct arguments *a)
         {"viewers", required_argument, NULL, 'v'},
         {"part", required_argument, NULL, 'p'},
         {"frame", required_argument, NULL, 'f'},
+        {"linux", required_argument, NULL, 'L'},
+        {"contender", no_argument, NULL, 'C'},
+        {"rtt", required_argument, NULL, 'R'},
+        {"loss", required_argument, NULL, 'l'},
+        {"reorder", required_argument, NULL, 'o'},
+        {"rate", required_argument, NULL, 'b'},
+        {"flows", required_argument, NULL, 'F'},
+        {"seed", required_argument, NULL, 'S'},
         {NULL, 0, NULL, 0},
     };
     int err = 0;
@@ -80,9 +134,10 @@ static int arguments_parse(int argc, char **argv, struct arguments *a)
             err = number_parse(optarg, &a->frame_bytes);
             break;
         default:
-            err = -EINVAL;
+            err = path_argument_parse(c, optarg, &a->path);
         }
     }
+    a->path.seconds = (uint32_t)a->seconds;
     a->rest = argv + optind;
     a->rest_count = argc - optind;
     return err;
@@ -133,8 +188,12 @@ static int run_stack(const struct arguments *a, enum stack_mode mode)
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {
-        .connections = 64, .seconds = 5, .viewers = 64, .part_bytes = 150000, .frame_bytes = 1448};
+    struct arguments a = {.connections = 64,
+                          .seconds = 5,
+                          .viewers = 64,
+                          .part_bytes = 150000,
+                          .frame_bytes = 1448,
+                          .path = {.rtt_us = 20000, .rate_bps = 20000000, .flows = 1, .seed = 1}};
     const char *command = argc > 1 ? argv[1] : "";
     int status = EXIT_USAGE;
 
@@ -152,6 +211,8 @@ int main(int argc, char **argv)
         status = run_stack(&a, STACK_RING);
     else if (strcmp(command, "limit") == 0)
         status = run_stack(&a, STACK_LIMIT);
+    else if (strcmp(command, "path") == 0)
+        status = path_run(&a.path, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (status == EXIT_USAGE)
         fputs(usage, stderr);
     return status;

@@ -39,7 +39,8 @@ struct sim_port {
     struct sim_stats stats;
     uint16_t path_mtu;
     uint32_t tx_packets_max;
-    uint32_t tx_packets; /* committed or on the wire, first copies only */
+    uint32_t tx_packets;         /* committed or on the wire, first copies only */
+    struct sim_port *bottleneck; /* whose rate holds: mostly its own */
     uint64_t wire_free_us;
     uint64_t last_arrive_us;
     struct sim_queue queues[QUEUES_MAX];
@@ -256,8 +257,9 @@ static void wire_deliver(struct sim_wire *w, struct sim_port *from, const struct
 }
 
 /* When the last bit of a frame of 'size' leaves; false: the queue before the rate is full. */
-static bool port_departure(struct sim_port *p, size_t size, uint64_t now_us, uint64_t *ret_us)
+static bool port_departure(struct sim_port *from, size_t size, uint64_t now_us, uint64_t *ret_us)
 {
+    struct sim_port *p = from->bottleneck;
     const struct sim_impairment *i = &p->impairment;
 
     *ret_us = now_us;
@@ -563,6 +565,7 @@ int sim_port_new(struct sim_wire *wire, const struct sim_port_config *config, st
     CHECK(config->queues <= QUEUES_MAX);
     p->base.driver = &sim_driver;
     p->wire = wire;
+    p->bottleneck = p;
     p->tx_packets_max = config->tx_packets_max;
     p->info = (struct port_info){
         .mtu = config->mtu != 0 ? config->mtu : MTU_DEFAULT,
@@ -586,6 +589,11 @@ int sim_port_new(struct sim_wire *wire, const struct sim_port_config *config, st
 void sim_impair(struct port *from, const struct sim_impairment *impairment)
 {
     sim_port_of(from)->impairment = *impairment;
+}
+
+void sim_share_rate(struct port *from, struct port *of)
+{
+    sim_port_of(from)->bottleneck = sim_port_of(of);
 }
 
 void sim_path_mtu(struct port *from, uint16_t mtu)

@@ -58,6 +58,10 @@ int sim_port_new(struct sim_wire *wire, const struct sim_port_config *config, st
 /* Applies 'impairment' (copied) to what 'from' sends from now on. */
 void sim_impair(struct port *from, const struct sim_impairment *impairment);
 
+/* What 'from' sends shares the rate and the queue of 'of' (of the same wire, open for as long):
+ * one bottleneck for both. Its own rate is ignored. */
+void sim_share_rate(struct port *from, struct port *of);
+
 /* Frames above 'mtu' (of the IP packet) that 'from' sends vanish on the way; 0: none do. */
 void sim_path_mtu(struct port *from, uint16_t mtu);
 

@@ -159,6 +159,30 @@ static void test_sim_limits_the_rate(void **state)
     pair_free(&p);
 }
 
+static void test_sim_shares_a_rate(void **state)
+{
+    const struct sim_impairment slow = {.rate_bps = 480000}; /* 1 ms each */
+    const struct sim_port_config config = {0};
+    struct port *other;
+    struct pair p;
+    uint8_t out[FRAMES];
+
+    (void)state;
+    pair_new(&p, 1, &config);
+    sim_impair(p.a, &slow);
+    assert_int_equal(sim_port_new(p.wire, &config, &other), 0);
+    sim_share_rate(other, p.a);
+    assert_true(send_frame(p.a, 0, 0));
+    assert_true(send_frame(other, 1, 0));
+    assert_true(send_frame(p.a, 2, 0));
+    assert_int_equal(receive(p.b, 1999, out), 1);
+    assert_int_equal(receive(p.b, 2999, out), 1);
+    assert_int_equal(out[0], 1); /* the other's, in its turn */
+    assert_int_equal(receive(p.b, 3000, out), 1);
+    other->driver->close(&other);
+    pair_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_sim_repeats_itself),
         cmocka_unit_test(test_sim_runs_out_of_packets),
         cmocka_unit_test(test_sim_limits_the_rate),
+        cmocka_unit_test(test_sim_shares_a_rate),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
