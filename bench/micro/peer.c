@@ -18,6 +18,7 @@ enum {
     SERVER_PORT = 8080,
     FIRST_PORT = 10000,
     WINDOW_SCALE = 10,
+    DELAYED_ACK_US = 40000, /* as Linux */
     TCP_FIN = 1,
     TCP_SYN = 2,
     TCP_RST = 4,
@@ -35,8 +36,10 @@ struct viewer {
     uint32_t path;
     uint64_t received;
     uint64_t response_left;
+    uint64_t ack_due_us;
     uint8_t unacknowledged; /* packets */
     bool is_established;
+    bool is_owed; /* in peer.owed */
 };
 
 static void put16(uint8_t *at, uint32_t value)
@@ -152,13 +155,16 @@ int peer_init(struct peer *p, struct port_queue *queue, uint32_t viewers, uint16
     memcpy(p->mac, info->mac, 6);
     memset(p->server_mac, 0xff, 6); /* until its first answer tells */
     p->viewers = calloc(viewers, sizeof(*p->viewers));
-    return p->viewers == NULL ? -ENOMEM : 0;
+    p->owed = calloc(viewers, sizeof(*p->owed));
+    return p->viewers == NULL || p->owed == NULL ? -ENOMEM : 0;
 }
 
 void peer_fini(struct peer *p)
 {
     free(p->viewers);
+    free(p->owed);
     p->viewers = NULL;
+    p->owed = NULL;
 }
 
 /* "Who has 10.91.0.1?", which also tells the server who we are. */
@@ -219,6 +225,34 @@ static void peer_take_arp(struct peer *p, const uint8_t *f)
         peer_announce(p, 2);
 }
 
+/* RFC 9293 §3.8.6.3: a segment without a successor is acknowledged too. */
+static void ack_later(struct peer *p, uint32_t index)
+{
+    struct viewer *v = &p->viewers[index];
+
+    if (v->is_owed)
+        return;
+    v->is_owed = true;
+    v->ack_due_us = p->now_us + DELAYED_ACK_US;
+    p->owed[(p->owed_first + p->owed_count++) % p->viewer_count] = index;
+}
+
+static void ack_owed(struct peer *p)
+{
+    while (p->owed_count > 0) {
+        uint32_t index = p->owed[p->owed_first];
+        struct viewer *v = &p->viewers[index];
+
+        if (v->ack_due_us > p->now_us)
+            return;
+        v->is_owed = false;
+        p->owed_first = (p->owed_first + 1) % p->viewer_count;
+        p->owed_count--;
+        if (v->unacknowledged > 0)
+            peer_send(p, index, TCP_ACK, (struct bytes){0});
+    }
+}
+
 static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
 {
     struct viewer *v = &p->viewers[index];
@@ -234,6 +268,8 @@ static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
         peer_ask(p, index);
     } else if (v->unacknowledged >= 2 || p->is_learning) {
         peer_send(p, index, TCP_ACK, (struct bytes){0});
+    } else {
+        ack_later(p, index);
     }
 }
 
@@ -274,7 +310,9 @@ static void peer_take(struct peer *p, struct bytes frame)
 
 unsigned peer_poll(struct peer *p, struct packet_in *packets, unsigned max, uint64_t now_us)
 {
+    p->now_us = now_us;
     p->timestamp = (uint32_t)(now_us / 1000) + 1;
+    ack_owed(p);
     unsigned count = p->queue->driver->rx_burst(p->queue, packets, max, now_us);
     for (unsigned i = 0; i < count; i++)
         peer_take(p, packets[i].frame);

@@ -1,6 +1,6 @@
 /* peer.h - many viewers in one model of a lossless TCP receiver: as little code as can ask for
- * parts and acknowledge every second segment. It reads packet headers only. Not a TCP for any other
- * use: what arrives out of order is an error that it counts. */
+ * parts and acknowledge every second segment, or the last one after 40 ms. It reads packet headers
+ * only. Not a TCP for any other use: what arrives out of order is an error that it counts. */
 #ifndef BENCH_MICRO_PEER_H
 #define BENCH_MICRO_PEER_H
 
@@ -24,6 +24,10 @@ struct peer {
     uint64_t response_bytes[32]; /* of each path, learned before the run */
     uint32_t timestamp;          /* TCP timestamp clock */
     bool is_learning;            /* viewers do not ask again by themselves */
+    uint32_t *owed;              /* viewers with an ACK to send later, oldest first: a ring */
+    uint32_t owed_first;
+    uint32_t owed_count;
+    uint64_t now_us;
 
     uint64_t packets; /* with payload */
     uint64_t payload_bytes;

@@ -1,6 +1,7 @@
 #include "bench/micro/stack.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,6 +22,8 @@ enum {
     PEER_BURST = 32,
     LEARN_TURNS_MAX = 200000,
     WARM_UP_US = 500000,
+    WINDOW_US = 20000,
+    WINDOW_PACKETS_MIN = 5000,
     PEER_CORE = 1,
     PORT_MEMORY = 512 << 20
 };
@@ -34,12 +37,12 @@ struct bench {
     uint64_t server_cycles;
     uint64_t timed_packets; /* that server_cycles were spent on */
     uint64_t timed_bytes;
+    double best_cycles; /* per packet, of the best window */
     atomic_bool stop;
     atomic_uint_fast64_t packets; /* published by the peer's thread */
     atomic_uint_fast64_t payload_bytes;
 };
 
-/* The second number of /proc/self/statm, in bytes; 0 when it cannot be read. */
 /* How often the kernel has taken the core away from this thread. */
 static long preemptions(void)
 {
@@ -48,6 +51,7 @@ static long preemptions(void)
     return getrusage(RUSAGE_THREAD, &usage) < 0 ? 0 : usage.ru_nivcsw;
 }
 
+/* The second number of /proc/self/statm, in bytes; 0 when it cannot be read. */
 static uint64_t resident_bytes(void)
 {
     char line[128] = "";
@@ -169,9 +173,10 @@ static void print_result(const struct bench *b, uint64_t packets, uint64_t paylo
 {
     fprintf(out,
             "{\"packets\": %lu, \"payload_bytes\": %lu, \"cycles\": %lu, \"elapsed_us\": %lu, "
-            "\"responses\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu}\n",
+            "\"responses\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu, "
+            "\"best_cycles\": %.1f}\n",
             packets, payload_bytes, b->server_cycles, elapsed_us, b->peer.responses,
-            b->peer.disorder, connection_bytes);
+            b->peer.disorder, connection_bytes, isfinite(b->best_cycles) ? b->best_cycles : 0);
 }
 
 /* One round of server and peer. Time in which somebody else had the core is not the server's: such
@@ -194,6 +199,25 @@ static void round_timed(struct bench *b)
     }
 }
 
+/* Other tenants of the machine take the shared cache and memory away without being seen: the best
+ * window is what the code costs, the whole run what it cost today. */
+static void run_windows(struct bench *b, uint64_t until_us)
+{
+    b->best_cycles = INFINITY;
+    for (uint64_t now_us = clock_monotonic_us(); now_us < until_us;) {
+        uint64_t window_end_us = now_us + WINDOW_US;
+        uint64_t cycles = b->server_cycles;
+        uint64_t packets = b->timed_packets;
+
+        while ((now_us = clock_monotonic_us()) < window_end_us)
+            round_timed(b);
+        packets = b->timed_packets - packets;
+        double per_packet = (double)(b->server_cycles - cycles) / (double)packets;
+        if (packets >= WINDOW_PACKETS_MIN && per_packet < b->best_cycles)
+            b->best_cycles = per_packet;
+    }
+}
+
 static int run_cost(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
                     FILE *out)
 {
@@ -209,8 +233,7 @@ static int run_cost(struct bench *b, const struct stack_options *options, uint64
     b->peer.disorder = 0;
     uint64_t start_us = clock_monotonic_us();
     uint64_t until_us = start_us + (uint64_t)options->seconds * 1000000;
-    while (clock_monotonic_us() < until_us)
-        round_timed(b);
+    run_windows(b, until_us);
     if (b->timed_packets == 0) {
         fprintf(stderr, "leat-bench: the stack stood still\n");
         return -EIO;
