@@ -14,7 +14,8 @@ enum {
     DPDK_QUEUES_MAX = 128,
     DPDK_RANGES_MAX = 8,
     DPDK_TX_PENDING_MAX = 1024, /* committed and not yet taken by the device, per queue */
-    DPDK_ETHERNET_SIZE = 18     /* Ethernet and VLAN */
+    DPDK_STASH_MAX = 32,
+    DPDK_ETHERNET_SIZE = 18 /* Ethernet and VLAN */
 };
 
 /* An interval of memory that the device can read. */
@@ -24,6 +25,12 @@ struct dpdk_range {
 };
 
 struct dpdk_port;
+
+/* Buffers taken from a pool together, so that their cache lines come together. */
+struct dpdk_stash {
+    uint32_t count;
+    struct rte_mbuf *mbufs[DPDK_STASH_MAX];
+};
 
 struct dpdk_queue {
     struct port_queue base;
@@ -38,6 +45,8 @@ struct dpdk_queue {
     struct rte_mempool *frames;    /* whole frames: receive, and copies */
     struct rte_mempool *reserve;   /* whole frames, for control packets when the rest is gone */
     struct rte_mbuf *begun;        /* between tx_begin and tx_commit */
+    struct dpdk_stash header_stash;
+    struct dpdk_stash external_stash;
     uint32_t pending_count;
     bool has_offloads; /* among the pending */
     struct rte_mbuf *pending[DPDK_TX_PENDING_MAX];
@@ -77,6 +86,9 @@ bool dpdk_is_pci(const char *device);
 /* pools.c: the queue's pools within 'bytes'. 0 or -ENOMEM. */
 int dpdk_pools_new(struct dpdk_queue *q, uint64_t bytes, uint16_t frame_bytes, unsigned socket);
 void dpdk_pools_free(struct dpdk_queue *q);
+
+/* transmit.c: gives back the buffers that the queue holds in advance. */
+void dpdk_tx_release(struct dpdk_queue *q);
 
 /* receive.c */
 unsigned dpdk_rx_burst(struct port_queue *base, struct packet_in *packets, unsigned max,

@@ -236,6 +236,7 @@ static void port_free(struct dpdk_port *p)
         struct dpdk_queue *q = &p->queues[i];
         rte_pktmbuf_free(q->begun);
         rte_pktmbuf_free_bulk(q->pending, q->pending_count);
+        dpdk_tx_release(q);
     }
     (void)rte_eth_dev_stop(p->port_id);
     if (has_device && p->ring == NULL && dev.device != NULL)

@@ -89,7 +89,11 @@ unsigned dpdk_rx_burst(struct port_queue *base, struct packet_in *packets, unsig
 
 void dpdk_rx_done(struct port_queue *base, const struct packet_in *packets, unsigned count)
 {
+    struct rte_mbuf *mbufs[PORT_BURST_MAX];
+
     (void)base;
+    DCHECK(count <= PORT_BURST_MAX);
     for (unsigned i = 0; i < count; i++)
-        rte_pktmbuf_free(packets[i].handle);
+        mbufs[i] = packets[i].handle;
+    rte_pktmbuf_free_bulk(mbufs, count);
 }
