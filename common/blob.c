@@ -18,6 +18,7 @@ struct blob_pool {
 void blob_home_init(struct blob_home *home)
 {
     list_init(&home->draining);
+    home->blobs_made = 0;
 }
 
 /* Acquire: pairs with the release in the port's free on another core (ring ports), so that
@@ -51,6 +52,7 @@ void blob_init(struct blob *b, struct blob_home *home, struct bytes data,
         .home = home,
         .release = release,
         .owner = owner,
+        .id = ++home->blobs_made,
         .port_shared = {.refs = 1},
     };
 }

@@ -23,6 +23,7 @@ struct blob;
 /* Where the blobs of one shard drain. */
 struct blob_home {
     struct list draining;
+    uint64_t blobs_made;
 };
 
 /* Laid out as DPDK's rte_mbuf_ext_shared_info (asserted in drivers/port/dpdk), so that a
@@ -44,6 +45,7 @@ struct blob {
     struct blob_home *home;
     void (*release)(struct blob *b);
     void *owner; /* for release() */
+    uint64_t id; /* of no other blob of this home, ever; never 0 */
     struct blob_port_shared port_shared;
     struct list draining; /* in home->draining */
 };

@@ -1,38 +1,44 @@
 #include "dataplane/net/checksum.h"
 
 #include "common/check.h"
+#include "dataplane/net/wire.h"
+
+static inline uint64_t word_sum(const uint8_t *data)
+{
+    uint64_t word;
+
+    memcpy(&word, data, sizeof(word));
+    return (word & UINT32_MAX) + (word >> 32);
+}
 
 uint16_t checksum_sum(const uint8_t *data, size_t size)
 {
+    const uint8_t *data_start = data;
     uint64_t sum = 0;
 
     /* Native words: byte order only swaps the two bytes of the result (RFC 1071 §2(B)). Each
      * 32-bit half is added by itself, so that no carry is lost. */
-    while (size >= 16) {
-        uint64_t words[2];
+    const uint8_t *end = data + size;
+    for (; size >= 8; data += 8, size -= 8)
+        sum += word_sum(data);
+    if (size > 0) {
+        uint64_t word = 0;
 
-        memcpy(words, data, sizeof(words));
-        sum +=
-            (words[0] & UINT32_MAX) + (words[0] >> 32) + (words[1] & UINT32_MAX) + (words[1] >> 32);
-        data += 16;
-        size -= 16;
+        /* Loads are little-endian, so what is missing reads as zeros behind. */
+        if (end - data_start >= 8) {
+            memcpy(&word, end - 8, 8);
+            word >>= 8 * (8 - size);
+        } else {
+            memcpy(&word, data, size);
+        }
+        sum += (word & UINT32_MAX) + (word >> 32);
     }
-    while (size >= 2) {
-        uint16_t word;
-
-        memcpy(&word, data, sizeof(word));
-        sum += word;
-        data += 2;
-        size -= 2;
-    }
-    if (size > 0)
-        sum += data[0]; /* little-endian: the low byte comes first */
     sum = (sum & UINT32_MAX) + (sum >> 32);
     sum = (sum & UINT32_MAX) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16);
     return __builtin_bswap16(checksum_fold((uint32_t)sum));
 }
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checksum_sum() pads the odd byte so");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checksum_sum() pads the end so");
 
 uint16_t checksum_extent(const struct extent *e)
 {
@@ -55,13 +61,30 @@ uint16_t checksum_extent(const struct extent *e)
     return checksum_fold(head + __builtin_bswap16(checksum_fold(rest)));
 }
 
-uint16_t checksum_extents(const struct extent *extents, size_t count)
+static uint16_t slice_sum(struct checksum_memo *memo, const struct extent *e)
+{
+    const struct blob *b = e->blob;
+
+    if (b->sums == NULL || e->size > UINT16_MAX)
+        return checksum_extent(e);
+    uint32_t hash = ((uint32_t)b->id * 0x9e3779b1u) ^ (e->offset * 0x85ebca6bu);
+    struct checksum_slice *ways = memo->sets[hash >> (32 - CHECKSUM_SET_BITS)].ways;
+    for (unsigned i = 0; i < CHECKSUM_WAYS; i++)
+        if (ways[i].offset == e->offset && ways[i].blob_id == b->id && ways[i].size == e->size)
+            return ways[i].sum;
+    uint16_t sum = checksum_extent(e);
+    ways[memo->next_way++ % CHECKSUM_WAYS] = (struct checksum_slice){
+        .blob_id = b->id, .offset = e->offset, .size = (uint16_t)e->size, .sum = sum};
+    return sum;
+}
+
+uint16_t checksum_extents(struct checksum_memo *memo, const struct extent *extents, size_t count)
 {
     uint32_t sum = 0;
     uint32_t position = 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint16_t part = checksum_extent(&extents[i]);
+        uint16_t part = slice_sum(memo, &extents[i]);
 
         sum += (position & 1) != 0 ? __builtin_bswap16(part) : part;
         position += extents[i].size;
@@ -72,9 +95,9 @@ uint16_t checksum_extents(const struct extent *extents, size_t count)
 uint32_t checksum_pseudo_header(const uint8_t *source, const uint8_t *destination, uint8_t family,
                                 uint8_t protocol)
 {
-    size_t size = family == 4 ? 4 : 16;
-
-    return (uint32_t)checksum_sum(source, size) + checksum_sum(destination, size) + protocol;
+    if (family == 4)
+        return checksum_add32(checksum_add32(protocol, load_be32(source)), load_be32(destination));
+    return (uint32_t)checksum_sum(source, 16) + checksum_sum(destination, 16) + protocol;
 }
 
 void checksum_prefix_sums(const uint8_t *data, size_t size, uint16_t *sums)

@@ -5,7 +5,11 @@
 #ifndef DATAPLANE_NET_CHECKSUM_H
 #define DATAPLANE_NET_CHECKSUM_H
 
+#include <stdalign.h>
+
 #include "common/blob.h"
+
+enum { CHECKSUM_SET_BITS = 12, CHECKSUM_SETS = 1 << CHECKSUM_SET_BITS, CHECKSUM_WAYS = 4 };
 
 /* To 16 bits with end-around carry. */
 static inline uint16_t checksum_fold(uint32_t sum)
@@ -32,8 +36,24 @@ uint16_t checksum_sum(const uint8_t *data, size_t size);
  * blob->sums where the blob has them, and reads at most 126 bytes then. */
 uint16_t checksum_extent(const struct extent *e);
 
+/* Sums of slices of blobs that have blob->sums. Viewers of one part cut it into the same packets,
+ * so the first of them computes a slice's sum, and for the others it is found in one line that
+ * stays in the cache; the payload's own lines are not touched. All-zero is empty. */
+struct checksum_memo {
+    struct checksum_set {
+        alignas(64) struct checksum_slice {
+            uint64_t blob_id;
+            uint32_t offset;
+            uint16_t size;
+            uint16_t sum;
+        } ways[CHECKSUM_WAYS];
+    } sets[CHECKSUM_SETS];
+    uint32_t next_way; /* to be overwritten */
+};
+static_assert(sizeof(struct checksum_set) == 64, "one cache line");
+
 /* The folded sum of the extents laid one after the other. */
-uint16_t checksum_extents(const struct extent *extents, size_t count);
+uint16_t checksum_extents(struct checksum_memo *memo, const struct extent *extents, size_t count);
 
 /* The sum of a pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1) with its length left 0. */
 uint32_t checksum_pseudo_header(const uint8_t *source, const uint8_t *destination, uint8_t family,

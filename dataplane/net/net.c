@@ -7,7 +7,7 @@
 #include "dataplane/net/stack.h"
 
 enum {
-    FLUSH_PACKETS_MAX = 1024, /* in one turn of the loop, so that input has its turn too */
+    FLUSH_PACKETS_MAX = 256, /* in one turn of the loop, so that input has its turn too */
     ICMP_PER_SECOND = 200,
     SOLICITS_PER_SECOND = 100,
     CHALLENGES_PER_SECOND = 1000,
@@ -133,11 +133,12 @@ static void stack_fini(struct net_stack *s)
 int net_new(const struct net_config *config, struct port_queue *queue,
             const struct transport_env *env, struct transport **ret)
 {
-    struct net_stack *s = calloc(1, sizeof(*s));
+    struct net_stack *s = aligned_alloc(alignof(struct net_stack), sizeof(*s));
     int error;
 
     if (s == NULL)
         return -ENOMEM;
+    memset(s, 0, sizeof(*s));
     CHECK(env->streams_max > 0 && env->random != NULL && env->wheel != NULL);
     stack_init(s, queue, env);
     s->config = *config;

@@ -4,6 +4,7 @@
 #define DATAPLANE_NET_STACK_H
 
 #include "common/counters.h"
+#include "dataplane/net/checksum.h"
 #include "dataplane/net/neighbour.h"
 #include "dataplane/net/net.h"
 #include "dataplane/net/siphash.h"
@@ -59,6 +60,7 @@ struct net_stack {
     uint32_t bind_count;
     struct neighbours neighbours;
     struct tcp tcp;
+    struct checksum_memo slice_sums;
 };
 
 /* One packet on its way up. All pointers are into the frame. */

@@ -87,7 +87,7 @@ static void udp_write_checksum(struct net_stack *s, struct net_packet *packet, u
         return;
     }
     uint32_t sum = pseudo_sum + size + checksum_sum(h, UDP_SIZE) +
-                   checksum_extents(packet->out.extents, packet->out.extent_count);
+                   checksum_extents(&s->slice_sums, packet->out.extents, packet->out.extent_count);
     uint16_t checksum = checksum_finish(sum);
     store_be16(h + 6, checksum != 0 ? checksum : 0xffff); /* RFC 768: 0 says "none" */
 }

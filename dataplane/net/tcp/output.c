@@ -108,7 +108,7 @@ static void write_checksum(struct net_stack *s, struct tcp_conn *c, uint8_t *tcp
         return;
     }
     uint32_t sum = c->const_sum + length + checksum_sum(tcp, size) +
-                   checksum_extents(p->extents, p->extent_count);
+                   checksum_extents(&s->slice_sums, p->extents, p->extent_count);
     store_be16(tcp + 16, checksum_finish(sum));
 }
 

@@ -13,6 +13,7 @@
 enum { SIZE = 1000 };
 
 static uint8_t data[SIZE];
+static struct checksum_memo memo;
 
 static uint16_t plain_sum(const uint8_t *p, size_t size)
 {
@@ -77,7 +78,38 @@ static void test_checksum_joins_odd_extents(void **state)
 
     (void)state;
     fill(3);
-    assert_same_sum(checksum_extents(e, 3), plain_sum(data, SIZE), 0, SIZE);
+    assert_same_sum(checksum_extents(&memo, e, 3), plain_sum(data, SIZE), 0, SIZE);
+}
+
+static void nothing_released(struct blob *b)
+{
+    (void)b;
+}
+
+/* Memory that is used again for other bytes is another blob, with sums of its own. */
+static void test_checksum_remembers_slices_by_blob(void **state)
+{
+    uint16_t sums[SIZE / BLOB_SUM_STRIDE + 1];
+    struct blob_home home;
+    struct blob blob;
+
+    (void)state;
+    blob_home_init(&home);
+    for (uint32_t seed = 4; seed < 8; seed++) {
+        fill(seed);
+        checksum_prefix_sums(data, SIZE, sums);
+        blob_init(&blob, &home, bytes_of(data, SIZE), nothing_released, NULL);
+        blob.sums = sums;
+        for (int pass = 0; pass < 2; pass++) {
+            for (uint32_t from = 0; from < SIZE; from += 7) {
+                for (uint32_t size = 1; size <= SIZE - from; size += 29) {
+                    struct extent e = {.blob = &blob, .offset = from, .size = size};
+                    assert_same_sum(checksum_extents(&memo, &e, 1), plain_sum(data + from, size),
+                                    from, size);
+                }
+            }
+        }
+    }
 }
 
 /* The example of RFC 1071 §3. */
@@ -96,6 +128,7 @@ int main(void)
         cmocka_unit_test(test_checksum_sums_like_the_plain_loop),
         cmocka_unit_test(test_checksum_looks_slices_up),
         cmocka_unit_test(test_checksum_joins_odd_extents),
+        cmocka_unit_test(test_checksum_remembers_slices_by_blob),
         cmocka_unit_test(test_checksum_agrees_with_the_rfc),
     };
 
