@@ -13,7 +13,11 @@ enum {
     CHALLENGES_PER_SECOND = 1000,
     RESETS_PER_SECOND = 1000,
     SHARES_PER_SECOND = 1000,
-    CONTROL_BLOB_BYTES = 2048
+    CONTROL_BLOB_BYTES = 2048,
+    WINDOW_BYTES = 65536, /* Linux's tcp_rmem: half of the default, and the maximum */
+    WINDOW_MAX_BYTES = 6 << 20,
+    REASSEMBLY_SHARE_MIN = 160,
+    REASSEMBLY_SHARE_MAX = 3072 /* holds the largest window */
 };
 
 bool rate_take(struct rate *r, uint64_t now_us)
@@ -53,16 +57,25 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
 
 static void config_fill(struct net_config *c, uint32_t streams)
 {
-    c->receive_window_bytes = or_default(c->receive_window_bytes, 256 * 1024);
+    c->receive_window_max_bytes = or_default(c->receive_window_max_bytes,
+                                             or_default(c->receive_window_bytes, WINDOW_MAX_BYTES));
+    c->receive_window_bytes = or_default(c->receive_window_bytes, WINDOW_BYTES);
+    if (c->receive_window_max_bytes < c->receive_window_bytes)
+        c->receive_window_max_bytes = c->receive_window_bytes;
     c->backlog_max = or_default(c->backlog_max, streams / 4 > 0 ? streams / 4 : 1);
     c->extent_chunks_max = or_default(c->extent_chunks_max, 2 * streams + 1024);
     c->reassembly_buffers_max = or_default(c->reassembly_buffers_max, streams / 4 + 1024);
-    c->reassembly_per_stream_max = or_default(c->reassembly_per_stream_max, 160);
+    uint32_t share = c->reassembly_buffers_max / 8;
+    share = share < REASSEMBLY_SHARE_MIN ? REASSEMBLY_SHARE_MIN : share;
+    share = share > REASSEMBLY_SHARE_MAX ? REASSEMBLY_SHARE_MAX : share;
+    c->reassembly_per_stream_max = or_default(c->reassembly_per_stream_max, share);
     c->keepalive_idle_ms = or_default(c->keepalive_idle_ms, 60000);
     c->keepalive_interval_ms = or_default(c->keepalive_interval_ms, 10000);
     c->keepalive_probes_max = or_default(c->keepalive_probes_max, 6);
     c->retransmits_max = or_default(c->retransmits_max, 10);
     c->time_wait_ms = or_default(c->time_wait_ms, 60000);
+    c->persisting_max = or_default(c->persisting_max, streams / 8 > 16 ? streams / 8 : 16);
+    c->persist_ms = or_default(c->persist_ms, 30000);
 }
 
 /* fe80::/64 and the modified EUI-64 of the MAC address, RFC 4291 appendix A. */

@@ -45,16 +45,21 @@ struct net_config {
     uint16_t vlan;                 /* 802.1Q id of all frames; 0: untagged */
     uint16_t mtu;                  /* 0: the port's; never above the port's */
     enum net_congestion congestion;
-    uint32_t receive_window_bytes;      /* per stream; 0: 256 KiB */
+    uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
+    uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or
+                                           6 MiB when that is 0 too */
     uint32_t backlog_max;               /* half-open connections; 0: a quarter of streams_max */
     uint32_t extent_chunks_max;         /* of 7 extents each; 0: 2 a stream and 1,024 */
     uint32_t reassembly_buffers_max;    /* of 2 KiB; 0: a quarter of streams_max and 1,024 */
-    uint32_t reassembly_per_stream_max; /* 0: 160, which holds the default window */
+    uint32_t reassembly_per_stream_max; /* 0: an eighth of all, within 160 and 3,072 */
     uint32_t keepalive_idle_ms;         /* silence before the first probe; 0: 60,000 */
     uint32_t keepalive_interval_ms;     /* between probes; 0: 10,000 */
     uint32_t keepalive_probes_max;      /* unanswered, then -ETIMEDOUT; 0: 6 */
     uint32_t retransmits_max;           /* in a row, then -ETIMEDOUT; 0: 10 */
     uint32_t time_wait_ms;              /* 0: 60,000 */
+    uint32_t persisting_max; /* connections whose peers keep their window closed; 0: an eighth of
+                                streams_max, at least 16 */
+    uint32_t persist_ms;     /* above that many, one that did so for as long is reset; 0: 30,000 */
     /* Passes 'news' (borrowed) on to the stacks of the other queues, which take it with
      * net_hear() on their shards. Called at most 1,000 times a second. NULL: there is one. */
     void (*share)(void *user, const struct net_news *news);

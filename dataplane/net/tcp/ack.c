@@ -207,6 +207,7 @@ static void timer_update(struct net_stack *s, struct tcp_conn *c, const struct t
         c->retries = 0;
         c->backoff = 0;
         tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
+        tcp_persist_end(s, c);
     }
 }
 

@@ -19,8 +19,6 @@ int tcp_init(struct net_stack *s)
     list_init(&tcp->resumed);
     list_init(&tcp->time_waits);
     tcp->congestion = config->congestion == NET_CONGESTION_RENO ? &tcp_reno : &tcp_cubic;
-    while (config->receive_window_bytes >> tcp->window_shift > UINT16_MAX)
-        tcp->window_shift++;
     if ((error = pool_init(&tcp->conns, streams, sizeof(struct tcp_conn))) < 0 ||
         (error = pool_init(&tcp->chunks, config->extent_chunks_max, sizeof(struct send_chunk))) <
             0 ||
@@ -78,11 +76,21 @@ void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c)
     (void)s;
     if (mss > c->peer_mss)
         mss = c->peer_mss;
-    /* Peers may name any value; one byte a packet would be an attack on ourselves. RFC 9293 asks
-     * for no minimum; 64 is what the smallest IPv4 link carries. */
-    if (mss < 64)
-        mss = 64;
+    if (c->settings->mss_max != 0 && mss > c->settings->mss_max)
+        mss = c->settings->mss_max;
+    /* Peers may name any value; one byte a packet would be an attack on ourselves, and on what
+     * keeps record of packets (CVE-2019-11479). */
+    if (mss < TCP_MSS_MIN)
+        mss = TCP_MSS_MIN;
     c->mss = (uint16_t)(mss - options);
+}
+
+uint16_t tcp_advertised_mss(const struct net_stack *s, uint8_t family,
+                            const struct tcp_settings *settings)
+{
+    uint16_t mss = (uint16_t)(s->mtu - TCP_SIZE - (family == 4 ? IPV4_SIZE : IPV6_SIZE));
+
+    return settings->mss_max != 0 && settings->mss_max < mss ? settings->mss_max : mss;
 }
 
 void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct tcp_options *o)
@@ -101,7 +109,7 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
     if (o->has_shift) {
         c->flags |= CONN_HAS_SCALE;
         c->snd_shift = o->shift;
-        c->rcv_shift = s->tcp.window_shift;
+        c->rcv_shift = tcp_receive_shift(s, c->settings);
     } else {
         c->snd_shift = 0;
         c->rcv_shift = 0;
@@ -148,7 +156,7 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
         .usage_end = iss,
         .recovery = {.recover = iss, .reordering = TCP_REORDERING, .rack_steps = 1},
         .rcv_mss = TCP_MSS_DEFAULT_V4,
-        .quick_acks = 8,
+        .settings = &s->tcp.settings,
         .received_us = s->now_us,
         .last_sent_us = s->now_us,
         .timer = {.fire = tcp_timer_fire},
@@ -172,6 +180,14 @@ static void half_open_clear(struct net_stack *s, struct tcp_conn *c)
     }
 }
 
+void tcp_persist_end(struct net_stack *s, struct tcp_conn *c)
+{
+    if (tcp_is_persisting(c)) {
+        c->flags &= ~(uint32_t)CONN_IS_PERSISTING;
+        s->tcp.persisting--;
+    }
+}
+
 /* Gives back everything but the connection itself. */
 static void conn_release(struct net_stack *s, struct tcp_conn *c)
 {
@@ -182,6 +198,7 @@ static void conn_release(struct net_stack *s, struct tcp_conn *c)
     ranges_clear(&c->ranges, &s->tcp.ranges);
     reassembly_clear(&c->reassembly, &s->tcp.buffers);
     c->stream.queued_bytes = 0;
+    tcp_persist_end(s, c);
     half_open_clear(s, c);
 }
 
@@ -202,12 +219,20 @@ void tcp_conn_reset(struct net_stack *s, struct tcp_conn *c, int error)
 {
     /* In SYN_SENT there is nobody to reset (RFC 9293 §3.10.5). */
     if (c->state != TCP_SYN_SENT && c->state != TCP_TIME_WAIT) {
+        struct tcp_control control = {.local = c->stream.local,
+                                      .peer = c->stream.peer,
+                                      .seq = c->snd_nxt,
+                                      .ack = c->rcv_nxt,
+                                      .flags = TCP_RST | TCP_ACK};
+        uint8_t options[TCP_TIMESTAMPS_SIZE];
+        if ((c->flags & CONN_HAS_TIMESTAMPS) != 0) { /* RFC 7323 §3.2 */
+            tcp_options_write_timestamps(tcp_timestamp(s->now_us, c->ts_offset), c->ts_recent,
+                                         options);
+            control.options = options;
+            control.options_size = sizeof(options);
+        }
         NET_COUNT(s, tcp_resets_sent);
-        tcp_send_control(s, &(struct tcp_control){.local = c->stream.local,
-                                                  .peer = c->stream.peer,
-                                                  .seq = c->snd_nxt,
-                                                  .ack = c->rcv_nxt,
-                                                  .flags = TCP_RST | TCP_ACK});
+        tcp_send_control(s, &control);
     }
     tcp_conn_close(s, c, error);
 }

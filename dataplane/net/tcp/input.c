@@ -5,7 +5,6 @@
 #include "dataplane/net/stack.h"
 
 enum {
-    CHALLENGE_INTERVAL_US = 500000,       /* for answers that carry no news, as Linux */
     TS_RECENT_AGE_MAX_S = 24 * 24 * 3600, /* RFC 7323 §5.5 */
     NONSENSE_FLAGS = TCP_FIN | TCP_SYN | TCP_RST
 };
@@ -83,8 +82,8 @@ static void established(struct net_stack *s, struct tcp_conn *c, const struct tc
     c->soft_error = 0;
     c->last_sent_us = s->now_us;
     tcp_timer_clear(c, TCP_TIMER_RETRANSMIT);
-    tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE,
-                  s->now_us + (uint64_t)s->config.keepalive_idle_ms * 1000);
+    c->received_us = s->now_us;
+    tcp_timer_keepalive_start(s, c);
     c->state = (c->flags & CONN_FIN_QUEUED) != 0 ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED;
     if ((c->flags & CONN_IS_HALF_OPEN) != 0) {
         c->flags &= ~(uint32_t)CONN_IS_HALF_OPEN;
@@ -123,11 +122,11 @@ static void syn_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_s
     c->rcv_nxt = segment->seq + 1;
     c->delivered = c->rcv_nxt;
     c->last_ack = c->rcv_nxt;
-    uint32_t window = s->config.receive_window_bytes;
     /* An active opener has offered this much in its SYN. */
     c->rcv_edge = c->rcv_nxt;
+    c->round_seq = c->rcv_nxt;
     if (c->state == TCP_SYN_SENT)
-        c->rcv_edge += window < UINT16_MAX ? window : UINT16_MAX;
+        c->rcv_edge += c->rcv_budget_bytes;
     tcp_conn_take_options(s, c, &segment->options);
 }
 
@@ -201,6 +200,8 @@ static void listen_input(struct net_stack *s, const struct net_rx *rx,
         c->recovery.recover = c->iss;
     }
     c->listener = (uint8_t)listener;
+    if (s->tcp.listeners[listener].settings != NULL)
+        c->settings = s->tcp.listeners[listener].settings;
     c->flags |= CONN_IS_PASSIVE | CONN_IS_HALF_OPEN;
     s->tcp.half_open++;
     syn_take(s, c, segment);
@@ -217,7 +218,7 @@ static void reject(struct net_stack *s, struct tcp_conn *c, const struct tcp_seg
     if ((segment->flags & TCP_RST) != 0)
         return;
     if (segment->payload.size == 0 || (segment->flags & TCP_SYN) != 0) {
-        if (c->challenged_us != 0 && s->now_us - c->challenged_us < CHALLENGE_INTERVAL_US) {
+        if (c->challenged_us != 0 && s->now_us - c->challenged_us < TCP_CHALLENGE_INTERVAL_US) {
             NET_COUNT(s, tcp_challenges_limited);
             return;
         }
@@ -296,7 +297,10 @@ static void fin_acked(struct net_stack *s, struct tcp_conn *c)
     switch (c->state) {
     case TCP_FIN_WAIT_1:
         c->state = TCP_FIN_WAIT_2;
-        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + TCP_FIN_WAIT_2_US);
+        tcp_timer_set(s, c, TCP_TIMER_LIFETIME,
+                      s->now_us + (c->settings->fin_wait_2_ms != 0
+                                       ? (uint64_t)c->settings->fin_wait_2_ms * 1000
+                                       : TCP_FIN_WAIT_2_US));
         break;
     case TCP_CLOSING:
     case TCP_LAST_ACK:
@@ -403,8 +407,16 @@ static void conn_input(struct net_stack *s, struct tcp_conn *c, const struct net
     tcp_ack(s, c, segment);
     if (c->state != TCP_CLOSED)
         fin_acked(s, c);
-    if (c->state != TCP_CLOSED)
-        tcp_receive(s, c, segment);
+    if (c->state == TCP_CLOSED)
+        return;
+    bool is_more = seq_is_after(segment->seq + (uint32_t)segment->payload.size, c->rcv_nxt);
+    if ((c->flags & CONN_IS_ORPHAN) != 0 && is_more && segment->payload.size > 0) {
+        NET_COUNT(s, tcp_orphans_reset);
+        tcp_send_reset(s, rx, segment);
+        tcp_conn_close(s, c, -ECONNABORTED);
+        return;
+    }
+    tcp_receive(s, c, segment);
 }
 
 void tcp_input(struct net_stack *s, const struct net_rx *rx)

@@ -112,15 +112,6 @@ static void write_checksum(struct net_stack *s, struct tcp_conn *c, uint8_t *tcp
     store_be16(tcp + 16, checksum_finish(sum));
 }
 
-/* Everything that we know goes out with each segment, so nothing is left to acknowledge. */
-static void conn_acknowledged(struct tcp_conn *c)
-{
-    c->flags &= ~(uint32_t)CONN_ACK_NOW;
-    c->unacked_bytes = 0;
-    c->last_ack = c->rcv_nxt;
-    tcp_timer_clear(c, TCP_TIMER_DELAYED_ACK);
-}
-
 /* Writes the header at what tx_begin() returned, and commits. 0 or -errno of the port. */
 static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp_packet *p,
                        const uint8_t *options)
@@ -161,7 +152,7 @@ static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp
         return error;
     /* What the port refused as too long counts as lost on the way. */
     NET_COUNT(s, tcp_segments_sent);
-    conn_acknowledged(c);
+    tcp_receive_acknowledged(s, c, p->payload_size > 0);
     c->last_sent_us = s->now_us;
     return 0;
 }
@@ -236,10 +227,14 @@ void tcp_send_probe(struct net_stack *s, struct tcp_conn *c)
 
 void tcp_challenge(struct net_stack *s, struct tcp_conn *c)
 {
-    if (!rate_take(&s->challenge_rate, s->now_us)) {
+    bool is_too_soon =
+        c->challenged_us != 0 && s->now_us - c->challenged_us < TCP_CHALLENGE_INTERVAL_US;
+
+    if (is_too_soon || !rate_take(&s->challenge_rate, s->now_us)) {
         NET_COUNT(s, tcp_challenges_limited);
         return;
     }
+    c->challenged_us = s->now_us;
     NET_COUNT(s, tcp_challenges);
     tcp_send_ack(s, c);
 }

@@ -58,21 +58,22 @@ void tcp_send_syn(struct net_stack *s, struct tcp_conn *c)
 {
     uint8_t options[TCP_OPTIONS_MAX];
     bool is_reply = c->state == TCP_SYN_RECEIVED;
-    uint32_t headers = TCP_SIZE + (c->stream.peer.family == 4 ? IPV4_SIZE : IPV6_SIZE);
+    uint16_t mss = tcp_advertised_mss(s, c->stream.peer.family, c->settings);
+    uint32_t payload_max = mss; /* of a segment with the options that are certain by now */
     /* A reply takes up what the peer offered. */
     struct tcp_options o = {
-        .mss = (uint16_t)(s->mtu - headers),
+        .mss = mss,
         .is_sack_permitted = !is_reply || (c->flags & CONN_HAS_SACK) != 0,
         .has_timestamps = !is_reply || (c->flags & CONN_HAS_TIMESTAMPS) != 0,
         .ts_value = tcp_timestamp(s->now_us, c->ts_offset),
         .ts_echo = is_reply ? c->ts_recent : 0,
         .has_shift = !is_reply || (c->flags & CONN_HAS_SCALE) != 0,
-        .shift = s->tcp.window_shift,
+        .shift = tcp_receive_shift(s, c->settings),
     };
-    uint32_t window = s->config.receive_window_bytes;
-
-    if (window > UINT16_MAX) /* not scaled in a SYN (RFC 7323 §2.2) */
-        window = UINT16_MAX;
+    if (is_reply && o.has_timestamps)
+        payload_max -= TCP_TIMESTAMPS_SIZE;
+    uint16_t window = tcp_receive_first_window(s, c->settings, payload_max);
+    tcp_receive_start(s, c, window);
     if (is_reply)
         c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt + window);
     tcp_send_control(s, &(struct tcp_control){.local = c->stream.local,
@@ -80,7 +81,7 @@ void tcp_send_syn(struct net_stack *s, struct tcp_conn *c)
                                               .seq = c->iss,
                                               .ack = is_reply ? c->rcv_nxt : 0,
                                               .flags = is_reply ? TCP_SYN | TCP_ACK : TCP_SYN,
-                                              .window = (uint16_t)window,
+                                              .window = window,
                                               .options = options,
                                               .options_size = tcp_options_write_syn(&o, options)});
 }

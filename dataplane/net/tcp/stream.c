@@ -59,19 +59,8 @@ static struct stream *net_connect(struct transport *t, const struct endpoint *pe
         NET_COUNT(s, tcp_no_port_left);
         return NULL;
     }
-    struct tcp_conn *c = tcp_conn_new(s, &local, peer, TCP_SYN_SENT);
-    if (c == NULL)
-        return NULL;
-    c->stream.events = events;
-    c->stream.user = user;
-    c->flags |= CONN_IS_USERS;
-    if (source == NULL || peer->port == 0 || c->soft_error != 0) {
-        tcp_conn_close(s, c, -EHOSTUNREACH);
-        return &c->stream;
-    }
-    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
-    tcp_send_syn(s, c);
-    return &c->stream;
+    struct tcp_conn *c = tcp_conn_open(s, &local, peer, NULL, events, user);
+    return c != NULL ? &c->stream : NULL;
 }
 
 static int net_send(struct stream *stream, const struct extent *extents, size_t count)

@@ -23,12 +23,19 @@
 #include "dataplane/net/tcp/recovery.h"
 #include "dataplane/net/tcp/send_queue.h"
 #include "dataplane/net/tcp/seq.h"
+#include "dataplane/net/tcp/settings.h"
 #include "drivers/net/transport.h"
 
 struct net_rx;
 struct net_stack;
 
-enum { TCP_LISTENERS_MAX = 16, TCP_TEMPLATE_MAX = 96, TCP_FIN_WAIT_2_US = 60000000 };
+enum {
+    TCP_LISTENERS_MAX = 16,
+    TCP_TEMPLATE_MAX = 96,
+    TCP_FIN_WAIT_2_US = 60000000,
+    TCP_MSS_MIN = 48, /* what peers may ask for, as Linux: see tcp_conn_set_mss() */
+    TCP_CHALLENGE_INTERVAL_US = 500000 /* between answers that carry no news, as Linux */
+};
 
 enum tcp_header_flags {
     TCP_FIN = 1 << 0,
@@ -66,10 +73,15 @@ enum tcp_conn_flags {
     CONN_WAS_ABOVE_LOW = 1 << 10, /* queued_bytes was above low_water_bytes */
     CONN_CWND_LIMITED = 1 << 11,  /* the window held us back since 'usage_end' was sent */
     CONN_SEND_ANYWAY = 1 << 12,   /* override silly-window avoidance once */
+    CONN_IS_ORPHAN = 1 << 13,     /* tcp_conn_orphan() */
+    CONN_ACK_PUSHED = 1 << 14,    /* a segment that was not full waits for its ACK */
     CONN_TELL_OPEN = 1 << 15,     /* connect(): the first sendable event is due */
     CONN_IS_HALF_OPEN = 1 << 16,
     CONN_HAS_SCALE = 1 << 17,
-    CONN_FIN_KNOWN = 1 << 18 /* a FIN came, perhaps before data that it follows: see fin_seq */
+    CONN_FIN_KNOWN = 1 << 18,     /* a FIN came, perhaps before data that it follows: see fin_seq */
+    CONN_IS_PERSISTING = 1 << 19, /* probes a closed window: counted in tcp.persisting */
+    CONN_ACK_PUSHED_AGAIN = 1 << 20,
+    CONN_PING_PONG = 1 << 21 /* what arrives is answered by data: ACKs may wait for it */
 };
 
 /* Whether a segment that is not full may go while others are on the way (RFC 9293 §3.7.4). */
@@ -182,6 +194,17 @@ struct tcp_conn {
     uint8_t probes;      /* keepalives unanswered */
     uint8_t listener;
     uint64_t received_us;
+    const struct tcp_settings *settings;
+
+    /* The receive window, and when to acknowledge: see receive.c. */
+    uint32_t rcv_budget_bytes; /* offered, less held_bytes */
+    uint32_t rcv_space_bytes;  /* what the budget may grow to */
+    uint32_t round_seq;        /* consumed when this round trip began */
+    uint32_t round_us;         /* when that was, modulo 2^32 */
+    uint32_t round_bytes;      /* consumed in the best round trip so far */
+    uint32_t data_received_ms; /* modulo 2^32 */
+    uint32_t stalled_ms;       /* since when nothing is acknowledged; with retries > 0 */
+    uint16_t ack_delay_ms;     /* 0: no data yet */
 };
 static_assert(sizeof(struct tcp_conn) <= 768, "an idle viewer's memory (DESIGN.md §6)");
 
@@ -204,6 +227,7 @@ struct tcp_listener {
     struct endpoint local;
     const struct listen_events *events;
     void *user;
+    const struct tcp_settings *settings;
 };
 
 struct tcp {
@@ -221,7 +245,8 @@ struct tcp {
     struct tcp_listener listeners[TCP_LISTENERS_MAX];
     uint32_t listener_count;
     uint32_t half_open;
-    uint8_t window_shift; /* ours */
+    uint32_t persisting;          /* that probe a closed window */
+    struct tcp_settings settings; /* of whoever has none of its own */
     const struct tcp_congestion_ops *congestion;
 };
 
@@ -267,11 +292,22 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
 /* Recomputes c->mss from the path MTU and what the peer takes. */
 void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c);
 
+/* The largest segment that we take, as our SYN says it. */
+uint16_t tcp_advertised_mss(const struct net_stack *s, uint8_t family,
+                            const struct tcp_settings *settings);
+
 /* For users that keep what is delivered to them: 'bytes' of it are not consumed yet, and are
  * taken off the window; tells the peer when the window opens by much. */
 void tcp_conn_hold(struct net_stack *s, struct tcp_conn *c, uint32_t bytes);
 
 void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle nagle);
+
+static inline bool tcp_is_persisting(const struct tcp_conn *c)
+{
+    return (c->flags & CONN_IS_PERSISTING) != 0;
+}
+/* The window is open again, or the connection over. */
+void tcp_persist_end(struct net_stack *s, struct tcp_conn *c);
 
 static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
 {
@@ -399,6 +435,16 @@ void tcp_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segme
 void tcp_receive_drain(struct net_stack *s, struct tcp_conn *c);
 /* Delivers to those who resumed; returns to how many. */
 unsigned tcp_deliver_resumed(struct net_stack *s);
+/* The window of a SYN, in whole segments of 'mss', and the scale for those after it. */
+uint16_t tcp_receive_first_window(const struct net_stack *s, const struct tcp_settings *settings,
+                                  uint32_t mss);
+uint8_t tcp_receive_shift(const struct net_stack *s, const struct tcp_settings *settings);
+/* Begins with what our SYN offered. */
+void tcp_receive_start(struct net_stack *s, struct tcp_conn *c, uint32_t first_window);
+/* An ACK goes out: it was 'is_data' that carried it. */
+void tcp_receive_acknowledged(struct net_stack *s, struct tcp_conn *c, bool is_data);
+/* The delayed ACK's time has come. */
+void tcp_receive_ack_expired(struct net_stack *s, struct tcp_conn *c);
 /* The window field of an outgoing segment; moves rcv_edge. */
 uint16_t tcp_receive_window(struct net_stack *s, struct tcp_conn *c);
 
@@ -411,6 +457,8 @@ static inline void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer_kind kind)
     c->deadlines_us[kind] = 0;
 }
 void tcp_timer_fire(struct timer *t, uint64_t now_us);
+/* Keepalive by the connection's settings, from its last sign of life. */
+void tcp_timer_keepalive_start(struct net_stack *s, struct tcp_conn *c);
 /* After a round trip was measured (RFC 6298). */
 void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us);
 /* Keeps the smallest. */

@@ -64,9 +64,9 @@ void tcp_time_wait_enter(struct net_stack *s, const struct tcp_conn *c)
         .rcv_nxt = c->rcv_nxt,
         .ts_recent = c->ts_recent,
         .ts_offset = c->ts_offset,
-        .window = (uint16_t)(s->config.receive_window_bytes >> c->rcv_shift > UINT16_MAX
+        .window = (uint16_t)(c->rcv_budget_bytes >> c->rcv_shift > UINT16_MAX
                                  ? UINT16_MAX
-                                 : s->config.receive_window_bytes >> c->rcv_shift),
+                                 : c->rcv_budget_bytes >> c->rcv_shift),
         .has_timestamps = (c->flags & CONN_HAS_TIMESTAMPS) != 0,
     };
     flow_table_insert(&s->tcp.flows, w->hash, index | TIME_WAIT_BIT);

@@ -9,7 +9,8 @@ enum {
     RTO_MAX_US = 120000000,
     PROBE_SETTLE_US = 2000,      /* two ticks of Linux's clock, added to a probe's timeout */
     MIN_RTT_AGE_MAX_MS = 300000, /* a smaller one is then no longer believed */
-    SYN_RETRIES_MAX = 5,
+    SYN_RETRIES_MAX = 6,         /* as Linux: 1 to 63 s, given up after 127 */
+    SYN_ACK_RETRIES_MAX = 5,
     DOUBT_RETRIES = 2 /* then the next hop may be what is gone */
 };
 
@@ -128,9 +129,39 @@ static int timeout_error(const struct tcp_conn *c)
     return c->soft_error != 0 ? c->soft_error : -ETIMEDOUT;
 }
 
+/* How much longer nothing may be acknowledged (RFC 5482); UINT64_MAX: for ever. */
+static uint64_t user_timeout_left_us(const struct net_stack *s, const struct tcp_conn *c)
+{
+    uint32_t stalled_ms = (uint32_t)(s->now_us / 1000) - c->stalled_ms;
+    uint32_t timeout_ms = c->settings->user_timeout_ms;
+
+    if (timeout_ms == 0 || c->retries == 0)
+        return UINT64_MAX;
+    return stalled_ms < timeout_ms ? (uint64_t)(timeout_ms - stalled_ms) * 1000 : 0;
+}
+
+/* Counts another timeout in a row, and waits for the next. */
+static void backoff_next(struct net_stack *s, struct tcp_conn *c, uint64_t since_us)
+{
+    if (c->retries == 0)
+        c->stalled_ms = (uint32_t)(since_us / 1000);
+    if (c->retries < UINT8_MAX) {
+        c->retries++;
+        c->backoff++;
+    }
+    uint64_t wait_us = tcp_timer_rto_us(c);
+    uint64_t left_us = user_timeout_left_us(s, c);
+    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + (wait_us < left_us ? wait_us : left_us));
+}
+
 static void syn_expired(struct net_stack *s, struct tcp_conn *c)
 {
-    if (c->retries >= SYN_RETRIES_MAX) {
+    uint8_t retries_max =
+        c->settings->syn_retries != 0 ? c->settings->syn_retries : SYN_RETRIES_MAX;
+
+    if ((c->flags & CONN_IS_PASSIVE) != 0)
+        retries_max = SYN_ACK_RETRIES_MAX;
+    if (c->retries >= retries_max || user_timeout_left_us(s, c) == 0) {
         NET_COUNT(s, tcp_handshakes_expired);
         /* Nobody on the link answered for it: not reachable, rather than slow. */
         if (s->neighbours.entries[c->neighbour].state < NEIGHBOUR_REACHABLE)
@@ -138,10 +169,26 @@ static void syn_expired(struct net_stack *s, struct tcp_conn *c)
         tcp_conn_close(s, c, timeout_error(c));
         return;
     }
-    c->retries++;
-    c->backoff++;
-    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    backoff_next(s, c, c->last_sent_us);
     tcp_send_syn(s, c);
+}
+
+/* Peers that keep their window closed hold memory, and answer probes for ever if they like. So
+ * many may; of those above it, whoever has done so for long enough is reset. */
+static bool persist_is_over(struct net_stack *s, struct tcp_conn *c)
+{
+    uint32_t stalled_ms = (uint32_t)(s->now_us / 1000) - c->stalled_ms;
+
+    if (!tcp_is_persisting(c)) {
+        c->flags |= CONN_IS_PERSISTING;
+        s->tcp.persisting++;
+        return false;
+    }
+    if (s->tcp.persisting <= s->config.persisting_max || stalled_ms < s->config.persist_ms)
+        return false;
+    NET_COUNT(s, tcp_persists_reset);
+    tcp_conn_reset(s, c, -ETIMEDOUT);
+    return true;
 }
 
 static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
@@ -161,16 +208,18 @@ static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
     }
     /* A closed window may stay closed while its owner answers (RFC 9293 §3.8.6.1). */
     bool is_answered = !is_in_flight && c->received_us >= c->last_sent_us;
-    if (c->retries >= s->config.retransmits_max && !is_answered) {
+    bool is_exhausted = c->settings->user_timeout_ms != 0
+                            ? user_timeout_left_us(s, c) == 0
+                            : c->retries >= s->config.retransmits_max && !is_answered;
+    if (is_exhausted) { /* without a reset, which nobody would hear (RFC 9293 §3.8.3) */
         NET_COUNT(s, tcp_retransmits_exhausted);
-        tcp_conn_reset(s, c, timeout_error(c));
+        tcp_conn_close(s, c, timeout_error(c));
         return;
     }
-    if (c->retries < UINT8_MAX) {
-        c->retries++;
-        c->backoff++;
-    }
-    tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
+    if (!is_in_flight && persist_is_over(s, c))
+        return;
+    const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
+    backoff_next(s, c, head != NULL ? head->sent_us : s->now_us);
     if (is_in_flight) {
         NET_COUNT(s, tcp_timeouts);
         tcp_recovery_timeout(s, c);
@@ -200,23 +249,57 @@ static void probe_expired(struct net_stack *s, struct tcp_conn *c)
     tcp_timer_rearm_retransmit(s, c);
 }
 
+static uint32_t or_standard(uint32_t value, uint32_t standard)
+{
+    return value != 0 ? value : standard;
+}
+
+static uint64_t keepalive_idle_us(const struct net_stack *s, const struct tcp_conn *c)
+{
+    return 1000 *
+           (uint64_t)or_standard(c->settings->keepalive_idle_ms, s->config.keepalive_idle_ms);
+}
+
+void tcp_timer_keepalive_start(struct net_stack *s, struct tcp_conn *c)
+{
+    uint64_t deadline_us = c->received_us + keepalive_idle_us(s, c);
+
+    c->probes = 0;
+    if (c->settings->is_keepalive_off)
+        tcp_timer_clear(c, TCP_TIMER_KEEPALIVE);
+    else
+        tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE,
+                      deadline_us > s->now_us ? deadline_us : s->now_us + 1);
+}
+
+/* The user timeout, where there is one, stands in for the count of probes (as Linux). */
+static bool keepalive_is_over(const struct net_stack *s, const struct tcp_conn *c)
+{
+    const struct tcp_settings *settings = c->settings;
+
+    if (settings->user_timeout_ms != 0)
+        return c->probes > 0 &&
+               s->now_us - c->received_us >= (uint64_t)settings->user_timeout_ms * 1000;
+    return c->probes >= or_standard(settings->keepalive_probes_max, s->config.keepalive_probes_max);
+}
+
 static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
 {
-    const struct net_config *config = &s->config;
-    uint64_t idle_us = (uint64_t)config->keepalive_idle_ms * 1000;
+    uint64_t idle_us = keepalive_idle_us(s, c);
 
     if (c->probes == 0 && c->received_us + idle_us > s->now_us) {
         tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE, c->received_us + idle_us);
         return;
     }
-    if (c->probes >= config->keepalive_probes_max) {
+    if (keepalive_is_over(s, c)) {
         NET_COUNT(s, tcp_keepalives_failed);
         tcp_conn_reset(s, c, timeout_error(c));
         return;
     }
-    tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE,
-                  s->now_us + (uint64_t)config->keepalive_interval_ms * 1000);
-    if (c->snd_una == c->snd_nxt) { /* else retransmission finds out */
+    uint64_t interval_ms =
+        or_standard(c->settings->keepalive_interval_ms, s->config.keepalive_interval_ms);
+    tcp_timer_set(s, c, TCP_TIMER_KEEPALIVE, s->now_us + interval_ms * 1000);
+    if (c->snd_una == c->snd_nxt && !tcp_is_persisting(c)) { /* else retransmission finds out */
         c->probes++;
         NET_COUNT(s, tcp_keepalives_sent);
         tcp_send_probe(s, c);
@@ -226,6 +309,11 @@ static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
 /* FIN_WAIT_2, and the peer's FIN does not come: given up when the peer is silent as well. */
 static void fin_wait_expired(struct net_stack *s, struct tcp_conn *c)
 {
+    if ((c->flags & CONN_IS_ORPHAN) != 0) {
+        NET_COUNT(s, tcp_fin_waits_expired);
+        tcp_conn_close(s, c, 0);
+        return;
+    }
     if (c->received_us + TCP_FIN_WAIT_2_US > s->now_us) {
         tcp_timer_set(s, c, TCP_TIMER_LIFETIME, c->received_us + TCP_FIN_WAIT_2_US);
         return;
@@ -246,7 +334,7 @@ static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer
             retransmit_expired(s, c);
         return;
     case TCP_TIMER_DELAYED_ACK:
-        tcp_send_ack(s, c);
+        tcp_receive_ack_expired(s, c);
         net_kick(s);
         return;
     case TCP_TIMER_KEEPALIVE:

@@ -61,7 +61,7 @@ static void info_fill(const struct net_stack *stack, const struct tcp_conn *c,
     info->tcpi_min_rtt = c->min_rtt_us;
     info->tcpi_dsack_dups = c->duplicates_told;
     info->tcpi_delivered = packets(c->delivered_bytes, mss);
-    info->tcpi_rcv_space = stack->config.receive_window_bytes;
+    info->tcpi_rcv_space = c->rcv_budget_bytes;
     info->tcpi_bytes_acked = c->snd_una - c->iss;
     info->tcpi_bytes_received = c->rcv_nxt - c->irs - 1;
     info->tcpi_notsent_bytes = seq_is_before(c->snd_nxt, c->snd_end) ? c->snd_end - c->snd_nxt : 0;

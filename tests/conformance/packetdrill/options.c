@@ -86,15 +86,10 @@ static void number_apply(struct sock *s, enum sock_number number)
 
     if (s->kind != SOCK_TCP || c == NULL || c->state == TCP_CLOSED)
         return;
-    if (number == NUMBER_NODELAY || number == NUMBER_CORK)
+    if (number == NUMBER_QUICKACK)
+        tcp_conn_set_quick_ack(shim_stack(s->shim), c, s->numbers[number] != 0);
+    else
         tcp_sock_apply(s);
-    if (number == NUMBER_QUICKACK && s->numbers[number] != 0) {
-        c->quick_acks = 16;
-        if (c->unacked_bytes > 0)
-            tcp_send_ack(shim_stack(s->shim), c);
-    } else if (number == NUMBER_QUICKACK) {
-        c->quick_acks = 0;
-    }
 }
 
 static int number_set(struct sock *s, const struct option_rule *rule, const void *value,

@@ -291,8 +291,7 @@ struct shim *shim_new(const char *flags)
     sh->local[1] = (struct net_address){.family = 6, .prefix_bits = 48};
     (void)address_set(&sh->local[1], "fd3d:fa7b:d17d::1");
     CHECK(net_config_set_gateways(&sh->config, "192.168.255.254,fd3d:fa7b:d17d:8888::") == 0);
-    sh->config.receive_window_bytes = 6 << 20; /* Linux's tcp_rmem maximum: wscale 7 */
-    sh->config.keepalive_idle_ms = 7200000;    /* as Linux; off unless a socket asks */
+    sh->config.keepalive_idle_ms = 7200000; /* as Linux; off unless a socket asks */
     if (!flags_parse(sh, flags))
         shim_free(&sh);
     return sh;

@@ -101,6 +101,7 @@ struct sock {
     struct endpoint peer;
     bool is_bound;
     int numbers[SOCK_NUMBERS];
+    struct tcp_settings settings; /* the numbers, as the stack takes them */
     struct linger linger;
     uint64_t receive_timeout_us; /* 0: none */
     uint64_t send_timeout_us;
@@ -155,7 +156,8 @@ struct shim {
     uint64_t now_us;
     uint64_t stack_us; /* the stack's: 'now_us' later by what it had to start up */
     struct net_config config;
-    struct net_address local[2]; /* IPv4, IPv6 */
+    struct tcp_settings listener_settings[TCP_LISTENERS_MAX]; /* outlive the listeners */
+    struct net_address local[2];                              /* IPv4, IPv6 */
     uint16_t mtu;
     struct ip_wire *wire;
     struct transport *transport; /* NULL: not needed yet */

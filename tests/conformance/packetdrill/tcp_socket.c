@@ -46,17 +46,37 @@ static bool is_dead(const struct sock *s)
     return s->stream == NULL && s->was_connected;
 }
 
+static uint32_t number_ms(int seconds)
+{
+    return seconds > 0 ? (uint32_t)seconds * 1000 : 0;
+}
+
+/* What the numbers mean to the stack. */
+static void settings_fill(struct sock *s)
+{
+    const int *n = s->numbers;
+
+    s->settings = (struct tcp_settings){
+        .is_keepalive_off = n[NUMBER_KEEPALIVE] == 0,
+        .keepalive_idle_ms = number_ms(n[NUMBER_KEEPIDLE]),
+        .keepalive_interval_ms = number_ms(n[NUMBER_KEEPINTVL]),
+        .keepalive_probes_max = (uint32_t)n[NUMBER_KEEPCNT],
+        .user_timeout_ms = (uint32_t)n[NUMBER_USER_TIMEOUT],
+        /* Half of the buffer: Linux keeps the other for its overhead. */
+        .receive_window_bytes = n[NUMBER_RCVBUF] > 0 ? (uint32_t)n[NUMBER_RCVBUF] / 2 : 0,
+        .fin_wait_2_ms = number_ms(n[NUMBER_LINGER2]),
+        .mss_max = (uint16_t)n[NUMBER_MAXSEG],
+        .syn_retries = (uint8_t)n[NUMBER_SYNCNT],
+    };
+}
+
 static void hold_update(struct sock *s)
 {
     struct tcp_conn *c = tcp_sock_conn(s);
 
     if (c == NULL || c->state == TCP_CLOSED)
         return;
-    /* What may wait unread: half of the buffer, as Linux keeps the other for its overhead. */
-    uint32_t buffer = s->numbers[NUMBER_RCVBUF] > 0 ? (uint32_t)s->numbers[NUMBER_RCVBUF] : 131072;
-    uint32_t window = shim_stack(s->shim)->config.receive_window_bytes;
-    uint32_t budget = buffer / 2 < window ? buffer / 2 : window;
-    tcp_conn_hold(shim_stack(s->shim), c, window - budget + (uint32_t)s->received.size);
+    tcp_conn_hold(shim_stack(s->shim), c, (uint32_t)s->received.size);
 }
 
 /* --- events of the stack --- */
@@ -189,6 +209,9 @@ int tcp_sock_listen(struct sock *s, int backlog)
     s->is_listening = true;
     s->was_connected = false;
     s->listener = shim_stack(sh)->tcp.listener_count - 1;
+    settings_fill(s);
+    sh->listener_settings[s->listener] = s->settings;
+    shim_stack(sh)->tcp.listeners[s->listener].settings = &sh->listener_settings[s->listener];
     return 0;
 }
 
@@ -220,15 +243,8 @@ static struct stream *connect_bound(struct sock *s, const struct endpoint *peer)
             return NULL;
         local = endpoint_of(peer->family, source, s->local.port);
     }
-    struct tcp_conn *c = tcp_conn_new(stack, &local, peer, TCP_SYN_SENT);
-    if (c == NULL)
-        return NULL;
-    c->stream.events = &stream_events;
-    c->stream.user = s;
-    c->flags |= CONN_IS_USERS;
-    tcp_timer_set(stack, c, TCP_TIMER_RETRANSMIT, stack->now_us + tcp_timer_rto_us(c));
-    tcp_send_syn(stack, c);
-    return &c->stream;
+    struct tcp_conn *c = tcp_conn_open(stack, &local, peer, &s->settings, &stream_events, s);
+    return c != NULL ? &c->stream : NULL;
 }
 
 int tcp_sock_connect(struct sock *s, const struct endpoint *peer)
@@ -251,6 +267,7 @@ int tcp_sock_connect(struct sock *s, const struct endpoint *peer)
     s->was_connected = false;
     s->is_eof = false;
     s->is_connecting = true;
+    settings_fill(s);
     if (s->is_bound && s->local.port != 0)
         s->stream = connect_bound(s, peer);
     else
@@ -404,6 +421,8 @@ void tcp_sock_apply(struct sock *s)
     if (s->stream == NULL)
         return;
     hold_back(s, false);
+    settings_fill(s);
+    tcp_conn_use(shim_stack(s->shim), tcp_sock_conn(s), &s->settings);
     hold_update(s);
     s->stream->low_water_bytes = UINT32_MAX; /* tcp_sock_step() looks by itself */
 }
@@ -496,6 +515,7 @@ void tcp_sock_close(struct sock *s)
         return;
     }
     hold_update(s);
+    tcp_conn_orphan(tcp_sock_conn(s));
     if (!s->is_write_shut) {
         s->is_write_shut = true;
         stream_shutdown(s->stream);
