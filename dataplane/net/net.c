@@ -63,6 +63,10 @@ static void config_fill(struct net_config *c, uint32_t streams)
     if (c->receive_window_max_bytes < c->receive_window_bytes)
         c->receive_window_max_bytes = c->receive_window_bytes;
     c->backlog_max = or_default(c->backlog_max, streams / 4 > 0 ? streams / 4 : 1);
+    uint32_t per_source = c->backlog_max / 8 > 8 ? c->backlog_max / 8 : 8;
+    c->backlog_per_source_max = or_default(c->backlog_per_source_max, per_source);
+    if (c->backlog_per_source_max > UINT16_MAX)
+        c->backlog_per_source_max = UINT16_MAX;
     c->extent_chunks_max = or_default(c->extent_chunks_max, 2 * streams + 1024);
     c->reassembly_buffers_max = or_default(c->reassembly_buffers_max, streams / 4 + 1024);
     uint32_t share = c->reassembly_buffers_max / 8;

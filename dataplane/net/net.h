@@ -48,7 +48,10 @@ struct net_config {
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or
                                            6 MiB when that is 0 too */
-    uint32_t backlog_max;               /* half-open connections; 0: a quarter of streams_max */
+    uint32_t backlog_max;               /* half-open connections, then SYN cookies; 0: a quarter
+                                           of streams_max */
+    uint32_t backlog_per_source_max;    /* of one address, or IPv6 /64; 0: an eighth of
+                                           backlog_max, within 8 and 65,535 */
     uint32_t extent_chunks_max;         /* of 7 extents each; 0: 2 a stream and 1,024 */
     uint32_t reassembly_buffers_max;    /* of 2 KiB; 0: a quarter of streams_max and 1,024 */
     uint32_t reassembly_per_stream_max; /* 0: an eighth of all, within 160 and 3,072 */

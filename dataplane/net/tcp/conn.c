@@ -51,6 +51,20 @@ uint32_t tcp_initial_sequence(const struct net_stack *s, const struct endpoint *
     return (uint32_t)(s->now_us / 4) + (uint32_t)flow_hash64(&s->isn_key, local, peer);
 }
 
+uint32_t tcp_timestamp_offset(const struct net_stack *s, const struct endpoint *local,
+                              const struct endpoint *peer)
+{
+    return (uint32_t)(flow_hash64(&s->isn_key, local, peer) >> 32);
+}
+
+uint16_t *tcp_half_open_source(struct net_stack *s, const struct endpoint *peer)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, peer->addr, peer->family == 4 ? 4 : 8);
+    return &s->tcp.half_open_sources[siphash_words(&s->flow_key, &word, 1) % TCP_SOURCE_BUCKETS];
+}
+
 struct tcp_conn *tcp_conn_find(struct net_stack *s, const struct endpoint *local,
                                const struct endpoint *peer, uint32_t hash)
 {
@@ -144,7 +158,7 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
         .snd_una = iss,
         .snd_nxt = iss + 1,
         .snd_end = iss + 1,
-        .ts_offset = (uint32_t)s->env->random(s->env->random_user),
+        .ts_offset = tcp_timestamp_offset(s, local, peer),
         .neighbour = neighbour,
         .soft_error = soft_error,
         .path_mtu = s->mtu,
@@ -172,12 +186,13 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
     return c;
 }
 
-static void half_open_clear(struct net_stack *s, struct tcp_conn *c)
+void tcp_half_open_end(struct net_stack *s, struct tcp_conn *c)
 {
-    if ((c->flags & CONN_IS_HALF_OPEN) != 0) {
-        c->flags &= ~(uint32_t)CONN_IS_HALF_OPEN;
-        s->tcp.half_open--;
-    }
+    if ((c->flags & CONN_IS_HALF_OPEN) == 0)
+        return;
+    c->flags &= ~(uint32_t)CONN_IS_HALF_OPEN;
+    s->tcp.half_open--;
+    --*tcp_half_open_source(s, &c->stream.peer);
 }
 
 void tcp_persist_end(struct net_stack *s, struct tcp_conn *c)
@@ -199,7 +214,7 @@ static void conn_release(struct net_stack *s, struct tcp_conn *c)
     reassembly_clear(&c->reassembly, &s->tcp.buffers);
     c->stream.queued_bytes = 0;
     tcp_persist_end(s, c);
-    half_open_clear(s, c);
+    tcp_half_open_end(s, c);
 }
 
 void tcp_conn_close(struct net_stack *s, struct tcp_conn *c, int error)

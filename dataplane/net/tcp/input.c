@@ -85,10 +85,7 @@ static void established(struct net_stack *s, struct tcp_conn *c, const struct tc
     c->received_us = s->now_us;
     tcp_timer_keepalive_start(s, c);
     c->state = (c->flags & CONN_FIN_QUEUED) != 0 ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED;
-    if ((c->flags & CONN_IS_HALF_OPEN) != 0) {
-        c->flags &= ~(uint32_t)CONN_IS_HALF_OPEN;
-        s->tcp.half_open--;
-    }
+    tcp_half_open_end(s, c);
     neighbour_confirm(s, c->neighbour);
     NET_COUNT(s, tcp_established);
     tcp_want_output(s, c);
@@ -164,18 +161,94 @@ static void syn_sent_input(struct net_stack *s, struct tcp_conn *c, const struct
     (void)establish_tell(s, c); /* its answer may carry the ACK; what it carries is ignored */
 }
 
-static void listen_input(struct net_stack *s, const struct net_rx *rx,
-                         const struct tcp_segment *segment, const struct endpoint *local,
-                         const struct endpoint *peer, uint32_t iss_after)
+/* The listener for 'local'; TCP_LISTENERS_MAX: none. */
+static uint32_t listener_find(const struct net_stack *s, const struct endpoint *local)
 {
-    uint32_t listener = 0;
+    for (uint32_t i = 0; i < s->tcp.listener_count; i++)
+        if (endpoint_takes(&s->tcp.listeners[i].local, local->family, local->addr, local->port))
+            return i;
+    return TCP_LISTENERS_MAX;
+}
 
-    while (
-        listener < s->tcp.listener_count &&
-        !endpoint_takes(&s->tcp.listeners[listener].local, local->family, local->addr, local->port))
-        listener++;
-    if (listener == s->tcp.listener_count || (segment->flags & (TCP_ACK | TCP_RST)) != 0 ||
-        (segment->flags & TCP_SYN) == 0) {
+static struct tcp_conn *passive_new(struct net_stack *s, const struct endpoint *local,
+                                    const struct endpoint *peer, uint32_t listener)
+{
+    struct tcp_conn *c = tcp_conn_new(s, local, peer, TCP_SYN_RECEIVED);
+
+    if (c == NULL)
+        return NULL;
+    c->listener = (uint8_t)listener;
+    c->flags |= CONN_IS_PASSIVE;
+    if (s->tcp.listeners[listener].settings != NULL)
+        c->settings = s->tcp.listeners[listener].settings;
+    return c;
+}
+
+static void sequence_begin(struct tcp_conn *c, uint32_t iss)
+{
+    c->iss = iss;
+    c->snd_una = iss;
+    c->snd_nxt = iss + 1;
+    c->snd_end = iss + 1;
+    c->snd_small = iss;
+    c->recovery.recover = iss;
+}
+
+static void conn_input(struct net_stack *s, struct tcp_conn *c, const struct net_rx *rx,
+                       struct tcp_segment *segment);
+
+/* An ACK to a listener: welcome when it brings back a cookie. */
+static void cookie_input(struct net_stack *s, const struct net_rx *rx, struct tcp_segment *segment,
+                         const struct endpoint *local, const struct endpoint *peer,
+                         uint32_t listener)
+{
+    struct tcp_segment syn;
+
+    if (!tcp_cookie_check(s, segment, local, peer, &syn)) {
+        NET_COUNT(s, tcp_rx_no_connection);
+        tcp_send_reset(s, rx, segment);
+        return;
+    }
+    struct tcp_conn *c = passive_new(s, local, peer, listener);
+    if (c == NULL)
+        return;
+    sequence_begin(c, segment->ack - 1);
+    syn_take(s, c, &syn);
+    uint32_t payload_max = tcp_advertised_mss(s, peer->family, c->settings) -
+                           (syn.options.has_timestamps ? TCP_TIMESTAMPS_SIZE : 0u);
+    uint16_t window = tcp_receive_first_window(s, c->settings, payload_max);
+    tcp_receive_start(s, c, window);
+    c->rcv_edge = c->rcv_nxt + window;
+    c->retries = 1; /* when the SYN-ACK left is not known: no round-trip sample */
+    conn_input(s, c, rx, segment);
+}
+
+/* A SYN is answered without being remembered when too many are: of all, or of its source. */
+static bool must_send_cookie(struct net_stack *s, const struct endpoint *peer)
+{
+    if (s->tcp.half_open >= s->config.backlog_max) {
+        NET_COUNT(s, tcp_backlog_full);
+        return true;
+    }
+    if (*tcp_half_open_source(s, peer) >= s->config.backlog_per_source_max) {
+        NET_COUNT(s, tcp_backlog_source_full);
+        return true;
+    }
+    return false;
+}
+
+static void listen_input(struct net_stack *s, const struct net_rx *rx, struct tcp_segment *segment,
+                         const struct endpoint *local, const struct endpoint *peer,
+                         uint32_t iss_after)
+{
+    uint32_t listener = listener_find(s, local);
+    uint8_t kind = segment->flags & (TCP_SYN | TCP_ACK | TCP_RST);
+
+    if (listener < TCP_LISTENERS_MAX && kind == TCP_ACK && peer->port != 0) {
+        cookie_input(s, rx, segment, local, peer, listener);
+        return;
+    }
+    if (listener == TCP_LISTENERS_MAX || kind != TCP_SYN) {
         NET_COUNT(s, tcp_rx_no_connection);
         tcp_send_reset(s, rx, segment);
         return;
@@ -184,26 +257,21 @@ static void listen_input(struct net_stack *s, const struct net_rx *rx,
         NET_COUNT(s, tcp_rx_bad_header);
         return;
     }
-    if (s->tcp.half_open >= s->config.backlog_max) {
-        NET_COUNT(s, tcp_backlog_full);
+    bool is_full = s->tcp.conns.in_use == s->tcp.conns.count; /* tcp_conn_new() counts that */
+    if (!is_full && must_send_cookie(s, peer)) {
+        const struct tcp_settings *settings = s->tcp.listeners[listener].settings;
+        tcp_cookie_send(s, segment, local, peer, settings != NULL ? settings : &s->tcp.settings);
         return;
     }
-    struct tcp_conn *c = tcp_conn_new(s, local, peer, TCP_SYN_RECEIVED);
+    struct tcp_conn *c = passive_new(s, local, peer, listener);
     if (c == NULL)
         return;
     /* Behind what the previous connection of these endpoints used (RFC 6191 §2). */
-    if (iss_after != 0 && !seq_is_after(c->iss, iss_after)) {
-        c->iss = iss_after + UINT16_MAX;
-        c->snd_una = c->iss;
-        c->snd_nxt = c->iss + 1;
-        c->snd_end = c->snd_nxt;
-        c->recovery.recover = c->iss;
-    }
-    c->listener = (uint8_t)listener;
-    if (s->tcp.listeners[listener].settings != NULL)
-        c->settings = s->tcp.listeners[listener].settings;
-    c->flags |= CONN_IS_PASSIVE | CONN_IS_HALF_OPEN;
+    if (iss_after != 0 && !seq_is_after(c->iss, iss_after))
+        sequence_begin(c, iss_after + UINT16_MAX);
+    c->flags |= CONN_IS_HALF_OPEN;
     s->tcp.half_open++;
+    ++*tcp_half_open_source(s, peer);
     syn_take(s, c, segment);
     tcp_timer_set(s, c, TCP_TIMER_RETRANSMIT, s->now_us + tcp_timer_rto_us(c));
     tcp_send_syn(s, c);
@@ -335,9 +403,11 @@ static bool synchronized_accepts(struct net_stack *s, struct tcp_conn *c,
     closed_window_strip(s, c, segment);
     if (!sequence_is_ok(c, segment)) {
         NET_COUNT(s, tcp_rx_out_of_window);
-        if (segment->payload.size > 0 && seq_is_before(segment->seq, c->rcv_nxt))
+        if (segment->payload.size > 0 && seq_is_before(segment->seq, c->rcv_nxt)) {
             c->duplicate = (struct tcp_sack_block){.start = segment->seq,
                                                    .end = seq_min(segment->end, c->rcv_nxt)};
+            tcp_receive_repeated(c);
+        }
         /* A keepalive or window probe is a sign of life all the same. */
         if (segment->end == c->rcv_nxt - 1 && segment->ack == c->snd_nxt)
             c->received_us = s->now_us;

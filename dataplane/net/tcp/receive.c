@@ -158,7 +158,7 @@ static void quick_acks_raise(struct tcp_conn *c)
         c->quick_acks = (uint8_t)segments;
 }
 
-static void quick_acks_enter(struct tcp_conn *c)
+void tcp_receive_repeated(struct tcp_conn *c)
 {
     quick_acks_raise(c);
     c->flags &= ~(uint32_t)CONN_PING_PONG;
@@ -422,8 +422,6 @@ void tcp_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segme
         c->duplicate = (struct tcp_sack_block){.start = seq, .end = c->rcv_nxt};
         data = bytes_from(data, known);
         seq = c->rcv_nxt;
-        if (data.size == 0)
-            quick_acks_enter(c); /* our ACK was lost, or it comes too late */
         c->flags |= CONN_ACK_NOW;
         tcp_want_output(s, c);
     }

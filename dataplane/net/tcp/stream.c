@@ -5,7 +5,12 @@
 #include "common/limits.h"
 #include "dataplane/net/stack.h"
 
-enum { EPHEMERAL_FIRST = 32768, EPHEMERAL_COUNT = 28232, EPHEMERAL_TRIES = 64 };
+enum {
+    EPHEMERAL_FIRST = 32768,
+    EPHEMERAL_COUNT = 28232,
+    EPHEMERAL_TRIES = 64,
+    EPHEMERAL_STEP_MAX = 8
+};
 
 static struct tcp_conn *conn_of(struct stream *stream)
 {
@@ -29,13 +34,22 @@ static int net_listen(struct transport *t, const struct endpoint *local,
     return 0;
 }
 
-/* A free local port towards 'peer', random first (RFC 6056 §3.3.1); false: none found. */
+/* A free local port towards 'peer'; false: none found. Double-hash selection (RFC 6056 §3.3.4):
+ * ports towards one peer go up, so that it meets none again soon, from where nobody else can
+ * tell, by steps that nobody can tell either. */
 static bool ephemeral_pick(struct net_stack *s, struct endpoint *local, const struct endpoint *peer)
 {
-    for (int i = 0; i < EPHEMERAL_TRIES; i++) {
-        uint64_t random = s->env->random(s->env->random_user);
+    uint64_t hash64;
 
-        local->port = (uint16_t)(EPHEMERAL_FIRST + random % EPHEMERAL_COUNT);
+    local->port = 0;
+    hash64 = flow_hash64(&s->isn_key, local, peer);
+    uint16_t *counter = &s->tcp.port_counters[(hash64 >> 32) % TCP_PORT_COUNTERS];
+    for (int i = 0; i < EPHEMERAL_TRIES; i++) {
+        uint32_t random = (uint32_t)s->env->random(s->env->random_user);
+
+        *counter = (uint16_t)(*counter + 1 + random % EPHEMERAL_STEP_MAX);
+        local->port = (uint16_t)(EPHEMERAL_FIRST +
+                                 ((uint32_t)hash64 % EPHEMERAL_COUNT + *counter) % EPHEMERAL_COUNT);
         uint32_t hash = flow_hash(&s->flow_key, local, peer);
         if (tcp_conn_find(s, local, peer, hash) == NULL &&
             tcp_time_wait_find(s, local, peer, hash) == POOL_NONE)

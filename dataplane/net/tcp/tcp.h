@@ -33,6 +33,8 @@ enum {
     TCP_LISTENERS_MAX = 16,
     TCP_TEMPLATE_MAX = 96,
     TCP_FIN_WAIT_2_US = 60000000,
+    TCP_SOURCE_BUCKETS = 1024,
+    TCP_PORT_COUNTERS = 256,
     TCP_MSS_MIN = 48, /* what peers may ask for, as Linux: see tcp_conn_set_mss() */
     TCP_CHALLENGE_INTERVAL_US = 500000 /* between answers that carry no news, as Linux */
 };
@@ -230,6 +232,13 @@ struct tcp_listener {
     const struct tcp_settings *settings;
 };
 
+/* For SYN cookies; see syn_cookie.c. */
+struct tcp_cookies {
+    struct siphash_key keys[2]; /* by the lowest bit of the period */
+    uint64_t period;            /* for which keys are drawn; 0: none yet */
+    uint64_t sent_us;           /* the latest */
+};
+
 struct tcp {
     struct pool conns;
     struct pool chunks;
@@ -245,7 +254,10 @@ struct tcp {
     struct tcp_listener listeners[TCP_LISTENERS_MAX];
     uint32_t listener_count;
     uint32_t half_open;
-    uint32_t persisting;          /* that probe a closed window */
+    uint32_t persisting;                            /* that probe a closed window */
+    uint16_t half_open_sources[TCP_SOURCE_BUCKETS]; /* by a keyed hash of who asks */
+    uint16_t port_counters[TCP_PORT_COUNTERS];      /* RFC 6056 §3.3.4 */
+    struct tcp_cookies cookies;
     struct tcp_settings settings; /* of whoever has none of its own */
     const struct tcp_congestion_ops *congestion;
 };
@@ -292,6 +304,9 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
 /* Recomputes c->mss from the path MTU and what the peer takes. */
 void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c);
 
+/* The connection is not half-open any more. */
+void tcp_half_open_end(struct net_stack *s, struct tcp_conn *c);
+
 /* The largest segment that we take, as our SYN says it. */
 uint16_t tcp_advertised_mss(const struct net_stack *s, uint8_t family,
                             const struct tcp_settings *settings);
@@ -332,6 +347,14 @@ static inline uint32_t tcp_timestamp(uint64_t now_us, uint32_t offset)
 uint32_t tcp_initial_sequence(const struct net_stack *s, const struct endpoint *local,
                               const struct endpoint *peer);
 
+/* What is added to our timestamps towards 'peer': nobody learns our uptime from them, and a
+ * connection that reuses the endpoints goes on where the last one was (RFC 7323 §5.4). */
+uint32_t tcp_timestamp_offset(const struct net_stack *s, const struct endpoint *local,
+                              const struct endpoint *peer);
+
+/* The count of half-open connections from where 'peer' is: its address, its /64 in IPv6. */
+uint16_t *tcp_half_open_source(struct net_stack *s, const struct endpoint *peer);
+
 /* Delivers closed events and frees; returns how many. */
 unsigned tcp_deliver_closed(struct net_stack *s);
 
@@ -364,6 +387,17 @@ void tcp_send_reset(struct net_stack *s, const struct net_rx *rx,
                     const struct tcp_segment *segment);
 /* SYN or SYN and ACK, by state. */
 void tcp_send_syn(struct net_stack *s, struct tcp_conn *c);
+
+/* --- syn_cookie.c --- */
+
+/* Answers a SYN without remembering it. */
+void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
+                     const struct endpoint *local, const struct endpoint *peer,
+                     const struct tcp_settings *settings);
+/* Whether an ACK answers a cookie of ours; '*ret_syn' is then what the SYN must have been. */
+bool tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
+                      const struct endpoint *local, const struct endpoint *peer,
+                      struct tcp_segment *ret_syn);
 
 /* --- output.c --- */
 
@@ -443,6 +477,8 @@ uint8_t tcp_receive_shift(const struct net_stack *s, const struct tcp_settings *
 void tcp_receive_start(struct net_stack *s, struct tcp_conn *c, uint32_t first_window);
 /* An ACK goes out: it was 'is_data' that carried it. */
 void tcp_receive_acknowledged(struct net_stack *s, struct tcp_conn *c, bool is_data);
+/* Data came again: our ACK was lost or late, so the next ones are sent at once. */
+void tcp_receive_repeated(struct tcp_conn *c);
 /* The delayed ACK's time has come. */
 void tcp_receive_ack_expired(struct net_stack *s, struct tcp_conn *c);
 /* The window field of an outgoing segment; moves rcv_edge. */

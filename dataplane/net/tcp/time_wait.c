@@ -110,11 +110,13 @@ static void time_wait_ack(struct net_stack *s, const struct tcp_time_wait *w)
 }
 
 /* Whether a SYN is certainly newer than the connection that ended: by its timestamp, else by
- * its sequence number (RFC 6191 §2). */
+ * its sequence number (RFC 6191 §2). A forger guesses the latter with one SYN of two, so where
+ * there were timestamps none are taken for none. */
 static bool syn_is_newer(const struct tcp_time_wait *w, const struct tcp_segment *segment)
 {
-    if (w->has_timestamps && segment->options.has_timestamps &&
-        segment->options.ts_value != w->ts_recent)
+    if (w->has_timestamps && !segment->options.has_timestamps)
+        return false;
+    if (w->has_timestamps && segment->options.ts_value != w->ts_recent)
         return seq_is_after(segment->options.ts_value, w->ts_recent);
     return seq_is_after(segment->seq, w->rcv_nxt);
 }

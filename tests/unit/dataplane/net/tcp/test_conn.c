@@ -396,6 +396,18 @@ static void test_conn_waits_after_closing_first(void **state)
     peer_send(&f.peer, &(struct peer_segment){.seq = f.peer.snd_nxt, .flags = TCP_RST});
     net_usage(f.host->transport, &usage);
     assert_int_equal(usage.time_waits, 1);
+    peer_drop_all(&f.peer);
+    peer_send(&f.peer, &(struct peer_segment){.seq = f.peer.snd_nxt + 100000,
+                                              .flags = TCP_SYN,
+                                              .options = {.has_timestamps = true, .ts_value = 1}});
+    net_usage(f.host->transport, &usage);
+    assert_int_equal(usage.time_waits, 1); /* nor does an older one, */
+    f.peer.has_timestamps = false;
+    peer_send(&f.peer, &(struct peer_segment){.seq = f.peer.snd_nxt + 100000, .flags = TCP_SYN});
+    f.peer.has_timestamps = true;
+    net_usage(f.host->transport, &usage);
+    assert_int_equal(usage.time_waits, 1); /* nor one that does not say */
+    peer_drop_all(&f.peer);
     struct tcp_options newer = full;
     newer.ts_value = f.peer.ts_value + 10;
     f.peer.snd_nxt += 100000;
