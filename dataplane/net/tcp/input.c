@@ -204,9 +204,14 @@ static void cookie_input(struct net_stack *s, const struct net_rx *rx, struct tc
 {
     struct tcp_segment syn;
 
-    if (!tcp_cookie_check(s, segment, local, peer, &syn)) {
+    int error = tcp_cookie_check(s, segment, local, peer, &syn);
+    if (error < 0) {
         NET_COUNT(s, tcp_rx_no_connection);
-        tcp_send_reset(s, rx, segment);
+        /* While cookies are out this may be data that overtook the ACK which brings one back, or
+         * outlived it: a reset would end a good connection, silence has the first byte sent again.
+         */
+        if (error == -ENOENT)
+            tcp_send_reset(s, rx, segment);
         return;
     }
     struct tcp_conn *c = passive_new(s, local, peer, listener);

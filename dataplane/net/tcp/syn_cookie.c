@@ -7,6 +7,8 @@
  *
  * A secret lives for two periods: one in which cookies are made with it, and the next, in which
  * they are still believed. Without timestamps there is neither scaling nor SACK. */
+#include <errno.h>
+
 #include "common/check.h"
 #include "dataplane/net/stack.h"
 
@@ -105,9 +107,9 @@ void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
                                  .options_size = tcp_options_write_syn(&out, options)});
 }
 
-bool tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
-                      const struct endpoint *local, const struct endpoint *peer,
-                      struct tcp_segment *ret_syn)
+int tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
+                     const struct endpoint *local, const struct endpoint *peer,
+                     struct tcp_segment *ret_syn)
 {
     struct tcp_cookies *cookies = &s->tcp.cookies;
     uint32_t cookie = segment->ack - 1;
@@ -116,12 +118,12 @@ bool tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
 
     /* Guesses count only while there are cookies to be answered. */
     if (cookies->period == 0 || s->now_us - cookies->sent_us > 2 * (uint64_t)PERIOD_US)
-        return false;
+        return -ENOENT;
     (void)cookie_period(s);
     if (cookie_hash(&cookies->keys[cookie >> SECRET_SHIFT], local, peer, peer_iss, size_index) !=
         (cookie & ((1u << HASH_BITS) - 1))) {
         NET_COUNT(s, tcp_cookies_bad);
-        return false;
+        return -EINVAL;
     }
     *ret_syn = (struct tcp_segment){
         .seq = peer_iss,
@@ -139,5 +141,5 @@ bool tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
         o->shift = o->has_shift ? (uint8_t)(bits & TS_NO_SCALE) : 0;
     }
     NET_COUNT(s, tcp_cookies_accepted);
-    return true;
+    return 0;
 }

@@ -394,10 +394,11 @@ void tcp_send_syn(struct net_stack *s, struct tcp_conn *c);
 void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
                      const struct endpoint *local, const struct endpoint *peer,
                      const struct tcp_settings *settings);
-/* Whether an ACK answers a cookie of ours; '*ret_syn' is then what the SYN must have been. */
-bool tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
-                      const struct endpoint *local, const struct endpoint *peer,
-                      struct tcp_segment *ret_syn);
+/* 0: the ACK answers a cookie of ours; '*ret_syn' is what the SYN must have been. -EINVAL: it does
+ * not, or not in order; -ENOENT: and none has been sent for long. */
+int tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
+                     const struct endpoint *local, const struct endpoint *peer,
+                     struct tcp_segment *ret_syn);
 
 /* --- output.c --- */
 
