@@ -21,6 +21,7 @@
 #include "drivers/net/transport.h"
 #include "drivers/net/uring/uring.h"
 #include "drivers/port/dpdk/dpdk.h"
+#include "drivers/port/kernel/kernel.h"
 
 enum {
     CACHE_LINE = 64,
@@ -56,7 +57,8 @@ struct node {
     struct store *store;
     struct channels *channels;
     struct port *port;
-    struct link *link; /* shard 0 makes it; the others read it after the barrier */
+    struct kernel_port *kernel; /* of port.kernel_interface; NULL: none */
+    struct link *link;          /* shard 0 makes it; the others read it after the barrier */
     struct worker *workers;
     struct shard **shards;
     uint32_t count;
@@ -187,6 +189,45 @@ static void worker_share(void *user, const struct net_news *news)
             (void)shard_post(w->node->shards[i], &m);
 }
 
+static int worker_kernel_put(void *user, struct bytes head, struct bytes rest)
+{
+    struct worker *w = user;
+
+    return kernel_write(w->node->kernel, w->shard.index, head, rest);
+}
+
+static size_t worker_kernel_get(void *user, uint8_t *buffer, size_t size)
+{
+    struct worker *w = user;
+
+    return kernel_read(w->node->kernel, w->shard.index, buffer, size);
+}
+
+/* The stack polls the kernel's frames; this only wakes the shard. */
+static unsigned worker_kernel_wake(void *user, uint64_t now_us, unsigned budget)
+{
+    (void)user;
+    (void)now_us;
+    (void)budget;
+    return 0;
+}
+
+static int worker_add_kernel(struct worker *w, struct net_config *config)
+{
+    struct node *n = w->node;
+
+    if (n->kernel == NULL)
+        return 0;
+    config->kernel_put = worker_kernel_put;
+    config->kernel_get = worker_kernel_get;
+    config->kernel_user = w;
+    config->kernel_per_second = (uint32_t)n->config->port_kernel_rate;
+    return shard_add_poller(&w->shard,
+                            &(struct shard_poller){.name = "kernel",
+                                                   .poll = worker_kernel_wake,
+                                                   .fd = kernel_fd(n->kernel, w->shard.index)});
+}
+
 static int worker_open_stack(struct worker *w)
 {
     struct node *n = w->node;
@@ -207,6 +248,9 @@ static int worker_open_stack(struct worker *w)
     err = net_config_set_gateways(&config, n->config->port_gateway.text);
     if (err < 0)
         return worker_fail(w, "port.gateway", err);
+    err = worker_add_kernel(w, &config);
+    if (err < 0)
+        return worker_fail(w, "port.kernel_interface", err);
     err = net_new(&config, queue, &w->env, &w->stack);
     return err < 0 ? err : shard_add_transport(&w->shard, w->stack);
 }
@@ -336,6 +380,30 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
+/* The kernel's share of the port. */
+static int node_open_kernel(struct node *n)
+{
+    const struct config *config = n->config;
+    const struct port_info *info = n->port->driver->info(n->port);
+    struct kernel_config kernel = {.name = config->port_kernel_interface.text, .mtu = info->mtu};
+    struct net_config net = {0};
+
+    if (kernel.name[0] == '\0')
+        return 0;
+    int err = net_config_set_addresses(&net, config->port_address.text);
+    if (err < 0)
+        return err;
+    memcpy(kernel.mac, info->mac, sizeof(kernel.mac));
+    for (uint32_t i = 0; i < net.address_count; i++) {
+        const struct net_address *a = &net.addresses[i];
+        kernel.addresses[i] =
+            (struct kernel_address){.family = a->family, .prefix_bits = a->prefix_bits};
+        memcpy(kernel.addresses[i].addr, a->addr, sizeof(a->addr));
+    }
+    kernel.address_count = net.address_count;
+    return kernel_open(&kernel, n->count, &n->kernel);
+}
+
 static int node_open_port(struct node *n)
 {
     const struct config *config = n->config;
@@ -356,7 +424,7 @@ static int node_open_port(struct node *n)
     if (err < 0)
         log_error("node", LOG_MSG("packet port cannot be opened"),
                   LOG_STR("device", config->port_device.text), LOG_STR("error", strerror(-err)));
-    return err;
+    return err == 0 ? node_open_kernel(n) : err;
 }
 
 int node_new(const struct config *config, enum net_mode mode, const char *run_dir,
@@ -451,6 +519,7 @@ void node_free(struct node **pn)
         shard_fini(&n->workers[i].shard);
     if (n->port != NULL)
         n->port->driver->close(&n->port);
+    kernel_close(&n->kernel);
     store_free(&n->store);
     for (uint32_t i = 0; n->workers != NULL && i < n->count; i++)
         free(n->workers[i].counters);

@@ -39,7 +39,7 @@ void arp_announce(struct net_stack *s, const uint8_t *address)
     arp_send(s, ARP_REQUEST, broadcast_mac, address, nobody, address); /* RFC 5227 §2.3 */
 }
 
-void arp_input(struct net_stack *s, struct bytes message)
+void arp_input(struct net_stack *s, const struct net_rx *rx, struct bytes message)
 {
     const uint8_t *h = message.ptr;
 
@@ -70,10 +70,13 @@ void arp_input(struct net_stack *s, struct bytes message)
     if (operation == ARP_REPLY) {
         if (is_for_us && !is_probe)
             news_neighbour(s, 4, sender, sender_mac);
+        (void)exception_put(s, rx); /* the kernel may have asked */
         return;
     }
-    if (!is_for_us)
+    if (!is_for_us) {
+        (void)exception_put(s, rx); /* it may have addresses that we do not have */
         return;
+    }
     NET_COUNT(s, net_arp_requests);
     if (!is_probe)
         neighbour_learn(s, 4, sender, sender_mac, NEIGHBOUR_SEEN);

@@ -38,7 +38,7 @@ static bool ethernet_accepts(struct net_stack *s, struct bytes frame, uint16_t *
 
 void ethernet_input(struct net_stack *s, const struct packet_in *packet)
 {
-    struct net_rx rx = {.flags = packet->flags};
+    struct net_rx rx = {.frame = packet->frame, .flags = packet->flags};
     uint16_t type;
     size_t l2_size;
 
@@ -51,6 +51,7 @@ void ethernet_input(struct net_stack *s, const struct packet_in *packet)
         return;
 
     struct bytes payload = bytes_from(packet->frame, l2_size);
+    rx.l2_size = (uint8_t)l2_size;
     rx.source_mac = packet->frame.ptr + 6;
     rx.is_l2_multicast = (packet->frame.ptr[0] & 1) != 0;
     rx.is_multicast = rx.is_l2_multicast;
@@ -62,9 +63,10 @@ void ethernet_input(struct net_stack *s, const struct packet_in *packet)
         ipv6_input(s, &rx, payload);
         break;
     case ETHERTYPE_ARP:
-        arp_input(s, payload);
+        arp_input(s, &rx, payload);
         break;
     default:
-        NET_COUNT(s, net_rx_other_type);
+        if (!exception_put(s, &rx))
+            NET_COUNT(s, net_rx_other_type);
     }
 }

@@ -171,12 +171,15 @@ void icmp_error(struct net_stack *s, const struct net_rx *rx, enum net_error_kin
     uint32_t seq = cursor_be32(&c);
     if (!cursor_is_ok(&c) || protocol != PROTOCOL_TCP ||
         !address_is_own(s, rx->family, source.ptr)) {
-        NET_COUNT(s, net_icmp_ignored);
+        if (!exception_put(s, rx))
+            NET_COUNT(s, net_icmp_ignored);
         return;
     }
     struct endpoint local = endpoint_of(rx->family, source.ptr, local_port);
     struct endpoint peer = endpoint_of(rx->family, destination.ptr, peer_port);
-    news_icmp_error(s, &local, &peer, seq, kind, mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu);
+    uint16_t mtu_16 = mtu > UINT16_MAX ? UINT16_MAX : (uint16_t)mtu;
+    if (!news_icmp_error(s, &local, &peer, seq, kind, mtu_16) && !exception_put(s, rx))
+        NET_COUNT(s, net_icmp_ignored);
 }
 
 void icmp_input(struct net_stack *s, const struct net_rx *rx)
@@ -209,6 +212,7 @@ void icmp_input(struct net_stack *s, const struct net_rx *rx)
             icmp_error(s, rx, NET_ERROR_UNREACHABLE, 0, data);
         return;
     default:
-        NET_COUNT(s, net_icmp_ignored);
+        if (!exception_put(s, rx))
+            NET_COUNT(s, net_icmp_ignored);
     }
 }

@@ -38,6 +38,7 @@ void icmp6_input(struct net_stack *s, const struct net_rx *rx)
         icmp_error(s, rx, NET_ERROR_UNREACHABLE, 0, data);
         return;
     default:
-        NET_COUNT(s, net_icmp_ignored);
+        if (!exception_put(s, rx))
+            NET_COUNT(s, net_icmp_ignored);
     }
 }

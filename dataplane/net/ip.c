@@ -15,7 +15,7 @@ void ip_deliver(struct net_stack *s, const struct net_rx *rx, size_t next_header
             icmp_input(s, rx);
         else
             icmp6_input(s, rx);
-    } else {
+    } else if (!exception_put(s, rx)) {
         NET_COUNT(s, net_rx_other_protocol);
         if (rx->protocol != PROTOCOL_NONE || rx->family == 4)
             icmp_protocol_unreachable(s, rx, next_header_at);

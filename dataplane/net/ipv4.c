@@ -87,7 +87,8 @@ static bool ipv4_destination_is_ok(struct net_stack *s, struct net_rx *rx)
     }
     bool is_multicast = d[0] >= 224 && d[0] < 240;
     if (!is_multicast && !address_is_broadcast(s, d)) {
-        NET_COUNT(s, net_rx_not_ours);
+        if (!exception_put(s, rx))
+            NET_COUNT(s, net_rx_not_ours);
         return false;
     }
     rx->is_multicast = true;

@@ -71,7 +71,8 @@ static bool ipv6_destination_is_ok(struct net_stack *s, struct net_rx *rx)
         return false;
     }
     if (!is_our_multicast(s, d)) {
-        NET_COUNT(s, net_rx_not_ours);
+        if (!exception_put(s, rx))
+            NET_COUNT(s, net_rx_not_ours);
         return false;
     }
     rx->is_multicast = true;

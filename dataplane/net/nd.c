@@ -117,8 +117,10 @@ static int solicit_input(struct net_stack *s, const struct net_rx *rx, struct cu
 
     if (!is_ok || target[0] == 0xff || (is_dad && mac != NULL))
         return -1;
-    if (!address_is_own(s, 6, target))
+    if (!address_is_own(s, 6, target)) {
+        (void)exception_put(s, rx);
         return 0;
+    }
     if (is_dad) { /* somebody else wants it: RFC 4862 §5.4.3 */
         NET_COUNT(s, net_address_conflicts);
         nd_announce(s, target);
@@ -147,6 +149,7 @@ static int advert_input(struct net_stack *s, const struct net_rx *rx, struct cur
         NET_COUNT(s, net_address_conflicts);
         return 0;
     }
+    (void)exception_put(s, rx);
     if (!is_solicited) {
         NET_COUNT(s, net_neighbour_unsolicited);
         return 0;
@@ -182,6 +185,7 @@ static int router_input(struct net_stack *s, const struct net_rx *rx, struct cur
     (void)option_find(c, OPTION_SOURCE_MAC, &is_ok);
     if (!is_ok || !address_is_link_local(rx->source))
         return -1;
+    (void)exception_put(s, rx);
     news_router(s, rx->source, load_be16(rx->payload.ptr + 6));
     return 0;
 }

@@ -144,6 +144,7 @@ static void stack_fini(struct net_stack *s)
     neighbours_fini(&s->neighbours);
     tcp_fini(s);
     blob_pool_free(&s->control_blobs);
+    blob_pool_free(&s->kernel_blobs);
     free(s);
 }
 
@@ -177,6 +178,8 @@ int net_new(const struct net_config *config, struct port_queue *queue,
     }
     if (error == 0 && s->driver->register_memory != NULL)
         error = s->driver->register_memory(queue->port, blob_pool_memory(s->control_blobs));
+    if (error == 0)
+        error = exception_init(s);
     if (error < 0) {
         stack_fini(s);
         return error;
@@ -211,6 +214,7 @@ unsigned net_poll(struct transport *t, uint64_t now_us, unsigned budget)
         announce(s);
     done += tcp_deliver_closed(s);
     done += tcp_deliver_resumed(s);
+    done += exception_poll(s);
     while (done < budget) {
         unsigned want = budget - done < PORT_BURST_MAX ? budget - done : PORT_BURST_MAX;
         unsigned got = s->driver->rx_burst(s->queue, packets, want, now_us);

@@ -11,7 +11,7 @@
 #include "drivers/net/transport.h"
 #include "drivers/port/port.h"
 
-enum { NET_ADDRESSES_MAX = 8 };
+enum { NET_ADDRESSES_MAX = 8, NET_KERNEL_PER_SECOND = 20000 };
 
 /* An address with the length of its on-link prefix. All-zero is "none". */
 struct net_address {
@@ -67,6 +67,12 @@ struct net_config {
      * net_hear() on their shards. Called at most 1,000 times a second. NULL: there is one. */
     void (*share)(void *user, const struct net_news *news);
     void *share_user;
+    /* The exception path. Gives the kernel's stack the frame 'head' and 'rest' (borrowed): 0 or
+     * -errno, dropped. Takes a frame that it sends: its size, 0: none waits. NULL: none. */
+    int (*kernel_put)(void *user, struct bytes head, struct bytes rest);
+    size_t (*kernel_get)(void *user, uint8_t *buffer, size_t size);
+    void *kernel_user;
+    uint32_t kernel_per_second; /* frames to the kernel; 0: NET_KERNEL_PER_SECOND */
 };
 
 /* Reads "192.0.2.10/24,2001:db8::10/64" into c->addresses. -EINVAL: not such a list or without

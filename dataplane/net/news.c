@@ -34,7 +34,7 @@ void news_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s)
     share(s, &news);
 }
 
-void news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+bool news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
                      uint32_t seq, enum net_error_kind kind, uint16_t mtu)
 {
     struct net_news news = {
@@ -46,11 +46,11 @@ void news_icmp_error(struct net_stack *s, const struct endpoint *local, const st
     };
 
     if (tcp_icmp_error(s, local, peer, seq, kind, mtu))
-        return;
-    NET_COUNT(s, net_icmp_ignored);
+        return true;
     memcpy(news.address[0], local->addr, 16);
     memcpy(news.address[1], peer->addr, 16);
     share(s, &news);
+    return false;
 }
 
 void net_hear(struct transport *t, const struct net_news *news, uint64_t now_us)

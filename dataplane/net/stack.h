@@ -55,6 +55,9 @@ struct net_stack {
     struct rate challenge_rate; /* RFC 5961 §7 */
     struct rate reset_rate;
     struct rate share_rate;
+    struct rate kernel_rate;
+    uint32_t kernel_puts_left;       /* in this turn */
+    struct blob_pool *kernel_blobs;  /* frames from the kernel; NULL: there is no such path */
     struct blob_pool *control_blobs; /* payload of ICMP messages that do not fit a header */
     struct udp_bind binds[UDP_BINDS_MAX];
     uint32_t bind_count;
@@ -65,12 +68,14 @@ struct net_stack {
 
 /* One packet on its way up. All pointers are into the frame. */
 struct net_rx {
+    struct bytes frame;   /* all of it, from the Ethernet header on */
     struct bytes l3;      /* the IP packet, without padding */
     struct bytes payload; /* behind the IP headers */
     const uint8_t *source_mac;
     const uint8_t *source;
     const uint8_t *destination;
     uint32_t flags; /* packet_in_flags */
+    uint8_t l2_size;
     uint8_t family;
     uint8_t protocol;
     uint8_t hop_limit;
@@ -107,7 +112,7 @@ void net_free(struct transport **t);
 /* One frame from the port. */
 void ethernet_input(struct net_stack *s, const struct packet_in *packet);
 
-void arp_input(struct net_stack *s, struct bytes message);
+void arp_input(struct net_stack *s, const struct net_rx *rx, struct bytes message);
 void ipv4_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
 void ipv6_input(struct net_stack *s, struct net_rx *rx, struct bytes packet);
 /* Hands the payload to its protocol; 'next_header_at' is where the packet names it. */
@@ -150,11 +155,23 @@ void tcp_input(struct net_stack *s, const struct net_rx *rx);
 void news_neighbour(struct net_stack *s, uint8_t family, const uint8_t *addr,
                     const uint8_t mac[static 6]);
 void news_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
-void news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
+/* False: about no connection of this stack. */
+bool news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
                      uint32_t seq, enum net_error_kind kind, uint16_t mtu);
 
 /* A router with this link-local address, for so long; 0: no more. */
 void nd_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
+
+/* --- exception.c: the way to the kernel's own stack and back --- */
+
+/* 0 or -ENOMEM; does nothing when the configuration has no such path. */
+int exception_init(struct net_stack *s);
+/* Hands the frame of 'rx' to the kernel. False: there is no such path. */
+bool exception_put(struct net_stack *s, const struct net_rx *rx);
+/* Sends what the kernel has to send. Returns how many frames that was. */
+unsigned exception_poll(struct net_stack *s);
+/* Whether 'local' is where this stack listens or receives. */
+bool exception_is_ours(const struct net_stack *s, uint8_t protocol, const struct endpoint *local);
 
 /* --- address.c --- */
 

@@ -42,6 +42,8 @@ void udp_input(struct net_stack *s, const struct net_rx *rx)
         b->events->datagram(b->user, &local, &peer, bytes_from(datagram, UDP_SIZE), s->now_us);
         return;
     }
+    if (exception_put(s, rx))
+        return;
     NET_COUNT(s, net_udp_no_listener);
     icmp_port_unreachable(s, rx);
 }

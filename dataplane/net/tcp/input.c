@@ -519,6 +519,8 @@ void tcp_input(struct net_stack *s, const struct net_rx *rx)
     uint32_t waiting = tcp_time_wait_find(s, &local, &peer, hash);
     if (waiting != POOL_NONE && !tcp_time_wait_input(s, waiting, rx, &segment, &iss_after))
         return;
+    if (!exception_is_ours(s, PROTOCOL_TCP, &local) && exception_put(s, rx))
+        return;
     listen_input(s, rx, &segment, &local, &peer, iss_after);
 }
 

@@ -179,6 +179,19 @@ static void fill_info(struct dpdk_port *p, const struct rte_eth_dev_info *dev, u
         p->info.tso_bytes_max = TSO_BYTES_MAX;
 }
 
+/* DPDK holds a device to the longest frame that it states too (tap and af_packet: 1,500 and no
+ * more), counting the Ethernet header and CRC where the device does not say otherwise. */
+static uint16_t mtu_max(const struct rte_eth_dev_info *dev)
+{
+    uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+
+    if (dev->max_mtu != UINT16_MAX && dev->max_rx_pktlen > dev->max_mtu)
+        overhead = dev->max_rx_pktlen - dev->max_mtu;
+    if (dev->max_rx_pktlen < overhead || dev->max_rx_pktlen - overhead > dev->max_mtu)
+        return dev->max_mtu;
+    return (uint16_t)(dev->max_rx_pktlen - overhead);
+}
+
 /* Configures and starts the ethdev p->port_id. 0 or -errno, logged. */
 static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uint16_t mtu)
 {
@@ -196,10 +209,10 @@ static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uin
     p->frame_bytes_max = (uint16_t)(mtu > UINT16_MAX - DPDK_ETHERNET_SIZE - RTE_PKTMBUF_HEADROOM
                                         ? UINT16_MAX - RTE_PKTMBUF_HEADROOM
                                         : mtu + DPDK_ETHERNET_SIZE);
-    if (mtu > dev.max_mtu || mtu < dev.min_mtu) {
+    if (mtu > mtu_max(&dev) || mtu < dev.min_mtu) {
         log_error("port", LOG_MSG("the device does not carry port.mtu"),
                   LOG_STR("device", config->device), LOG_INT("mtu", mtu),
-                  LOG_INT("least", dev.min_mtu), LOG_INT("most", dev.max_mtu));
+                  LOG_INT("least", dev.min_mtu), LOG_INT("most", mtu_max(&dev)));
         return -ENOTSUP;
     }
     choose_offloads(p, &dev, &conf);

@@ -1,0 +1,131 @@
+"""Below HTTP, over the tap: the kernel's share of the port, VLAN, several addresses."""
+import os
+import socket
+import struct
+import subprocess
+import time
+
+import harness
+from harness import TAP, TAP_OWN, TAP_PEER, Leat, case, check, check_equal, wait_until
+
+KERNEL = 'leatk0'
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+
+
+def sh(*command, inside=None, timeout=15, fails=False):
+    """Runs a command, in the network namespace of process 'inside'; returns what it prints."""
+    if inside:
+        command = ('nsenter', f'--net=/proc/{inside.pid}/ns/net', *command)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    check(fails or done.returncode == 0, f'{" ".join(command)}: status {done.returncode}: {done.stderr.strip()}')
+    return done.stdout
+
+
+class Apart(Leat):
+    """leat-dp with the kernel's share of the port here, and the wire's other end in a namespace of its own."""
+
+    def start(self):
+        self.peer = self.t.spawn(['unshare', '--net', 'sleep', '600'], name='peer')
+        here = os.stat('/proc/self/ns/net').st_ino
+        wait_until(lambda: os.stat(f'/proc/{self.peer.pid}/ns/net').st_ino != here, 5, 'a namespace for the peer')
+        self.launch()
+        wait_until(self.is_healthy, 20, 'leatd and leat-dp healthy')
+        sh('ip', 'link', 'set', TAP, 'netns', str(self.peer.pid))
+        for command in (('link', 'set', 'lo', 'up'), ('addr', 'add', f'{TAP_PEER}/24', 'dev', TAP),
+                        ('addr', 'add', '2001:db8::99/64', 'nodad', 'dev', TAP), ('link', 'set', TAP, 'up')):
+            sh('ip', *command, inside=self.peer)
+
+    def get(self, url):
+        return sh('curl', '-gsS', '-m', '10', '-o', '/dev/null', '-w', '%{http_code}', url, inside=self.peer, fails=True)
+
+
+@case(nets=['dpdk'], needs=['curl', 'nsenter', 'ip'])
+def network_kernel_exception(t):
+    """A server of the kernel on Leat's own address, beside Leat, both ways and over both families."""
+    leat = t.leat = Apart(t, {'cam': 'secret'}, f'port.kernel_interface={KERNEL} '
+                          f'port.address="{TAP_OWN}/24,2001:db8::10/64"')
+    leat.start()
+    check('LOWER_UP' in sh('ip', 'link', 'show', 'dev', KERNEL), f'{KERNEL} is up')
+    (t.dir / 'hello').write_text('hello' * 100000)
+    t.spawn(['python3', '-m', 'http.server', '--bind', '::', '--directory', str(t.dir), '2280'], name='kernel-server')
+    wait_until(lambda: leat.get(f'http://{TAP_OWN}:2280/hello') == '200', 15, "the kernel's server from the peer")
+    check_equal(leat.get('http://[2001:db8::10]:2280/hello'), '200', "the kernel's server over IPv6: status")
+    check_equal(leat.get(f'http://{TAP_OWN}:{leat.http_port}/time'), '200', 'Leat beside it: status')
+    check_equal(leat.get(f'http://[2001:db8::10]:{leat.http_port}/time'), '200', 'Leat beside it over IPv6: status')
+    body = sh('curl', '-sS', '-m', '10', f'http://{TAP_OWN}:2280/hello', inside=leat.peer)
+    check_equal(len(body), 500000, 'bytes from the kernel')
+
+    # The kernel as a client, and its ping: the answers are the kernel's.
+    t.spawn(['nsenter', f'--net=/proc/{leat.peer.pid}/ns/net', 'python3', '-m', 'http.server', '--directory', str(t.dir), '2281'],
+            name='peer-server')
+    wait_until(lambda: subprocess.run(['curl', '-s', '-m', '2', '-o', '/dev/null', f'http://{TAP_PEER}:2281/hello']).returncode == 0,
+               15, 'the peer from the kernel')
+    # A port that nobody has is refused by the kernel; Leat's counters tell the two apart.
+    refused = sh('curl', '-sS', '-m', '3', '-w', '%{exitcode}', f'http://{TAP_OWN}:2299/', inside=leat.peer, fails=True)
+    check(refused.endswith('7'), f'a port of nobody: curl exit code 7 expected, got {refused!r}')
+    counters = leat.counters()
+    check_equal(counters['leat_tcp_rx_no_connection_total'], 0, 'segments that Leat refused')
+    check_equal(counters['leat_net_kernel_refused_total'], 0, 'frames refused from the kernel')
+    check(counters['leat_net_kernel_received_total'] > 100, 'frames went to the kernel')
+    t.note(f'{counters["leat_net_kernel_received_total"]:.0f} frames to the kernel, '
+           f'{counters["leat_net_kernel_sent_total"]:.0f} from it')
+
+    # The interface, its addresses and the server's socket survive a restart of the data plane.
+    before = leat.pid_dp()
+    os.kill(before, 9)
+    wait_until(lambda: leat.pid_dp() not in (0, before) and leat.is_healthy(), 15, 'leat-dp again')
+    check(TAP_OWN in sh('ip', 'addr', 'show', 'dev', KERNEL), f'{KERNEL} kept its address')
+
+
+def tagged(destination, source, vlan, payload):
+    return destination + source + struct.pack('!HH', 0x8100, vlan) + payload
+
+
+def arp(operation, mac, sender, target):
+    return struct.pack('!HHHBBH6s4s6s4s', 0x0806, 1, 0x0800, 6, 4, operation, mac, socket.inet_aton(sender), bytes(6),
+                       socket.inet_aton(target))
+
+
+@case(nets=['dpdk'], needs=['ip'])
+def network_vlan_and_addresses(t):
+    """Frames of the configured VLAN only, and an answer for each of several addresses."""
+    leat = t.leat = Leat(t, {'cam': 'secret'}, 'port.vlan=7 port.address="192.0.2.10/24,198.51.100.10/24"')
+    leat.launch()
+    wait_until(leat.is_healthy, 20, 'leatd and leat-dp healthy')
+    sh('ip', 'link', 'set', TAP, 'up')
+    mac, everybody = bytes.fromhex('020000000099'), bytes([255] * 6)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:
+        wire.bind((TAP, 3))
+        wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        wire.settimeout(0.2)
+
+        def answer(vlan, sender, target):
+            """The VLAN in which the answer comes; 0: none comes."""
+            wire.send(tagged(everybody, mac, vlan, arp(1, mac, sender, target)))
+            for _ in range(5):
+                try:
+                    frame, control, _, _ = wire.recvmsg(2000, 200)
+                except TimeoutError:
+                    return 0
+                if frame[12:14] == b'\x08\x06' and frame[20:22] == b'\0\2' and frame[28:32] == socket.inet_aton(target):
+                    return struct.unpack('IIIHHHH', control[0][2])[5]
+                if frame[12:14] == b'\x81\0' and frame[16:18] == b'\x08\x06' and frame[24:26] == b'\0\2':
+                    return struct.unpack('!H', frame[14:16])[0]
+            return 0
+
+        for sender, target in (('192.0.2.1', '192.0.2.10'), ('198.51.100.1', '198.51.100.10')):
+            wait_until(lambda: answer(7, sender, target) == 7, 10, f'an answer from {target} in VLAN 7')
+        check_equal(answer(8, '192.0.2.1', '192.0.2.10'), 0, 'VLAN of the answer to another VLAN')
+        check_equal(answer(7, '192.0.2.1', '198.51.100.10'), 7, 'VLAN of the answer about an address of another prefix')
+    check(leat.counter('leat_net_rx_other_vlan_total') >= 1, 'frames of another VLAN are counted')
+
+
+@case(nets=['dpdk'])
+def network_refuses_mtu(t):
+    """An MTU that the device does not carry is refused at the start, in so many words."""
+    leat = t.leat = Leat(t, {'cam': 'secret'}, 'port.mtu=9000')
+    done = subprocess.run([str(harness.program(t.build, 'leat-dp')), '--config', str(leat.config_file), '--run-dir', str(t.dir)],
+                          capture_output=True, text=True, timeout=20)
+    t.leat = None
+    check_equal(done.returncode, 1, 'exit status of leat-dp')
+    check('does not carry port.mtu' in done.stderr and 'most=150' in done.stderr, f'says why: {done.stderr[-500:]}')
