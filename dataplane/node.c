@@ -238,6 +238,8 @@ static int worker_open_stack(struct worker *w)
     queue->counters = w->counters;
     struct net_config config = {
         .vlan = (uint16_t)n->config->port_vlan,
+        .dad_transmits = (uint8_t)n->config->port_dad,
+        .use_slaac = n->config->port_slaac,
         .mtu = (uint16_t)n->config->port_mtu,
         .share = n->count > 1 ? worker_share : NULL,
         .share_user = w,

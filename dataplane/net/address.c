@@ -96,14 +96,29 @@ bool address_is_zero(uint8_t family, const uint8_t *addr)
     return memcmp(addr, zero, address_size(family)) == 0;
 }
 
+/* Our entry for 'addr', in any state but free; NULL: none. */
+static const struct own_address *own_find(const struct net_stack *s, uint8_t family,
+                                          const uint8_t *addr)
+{
+    for (uint32_t i = 0; i < s->own_count; i++) {
+        const struct own_address *o = &s->own[i];
+        if (o->address.family == family && o->state != OWN_FREE &&
+            memcmp(o->address.addr, addr, address_size(family)) == 0)
+            return o;
+    }
+    return NULL;
+}
+
 bool address_is_own(const struct net_stack *s, uint8_t family, const uint8_t *addr)
 {
-    for (uint32_t i = 0; i < s->config.address_count; i++) {
-        const struct net_address *a = &s->config.addresses[i];
-        if (a->family == family && memcmp(a->addr, addr, address_size(family)) == 0)
-            return true;
-    }
-    return family == 6 && s->has_v6 && memcmp(s->link_local, addr, 16) == 0;
+    const struct own_address *o = own_find(s, family, addr);
+
+    return o != NULL && o->state == OWN_USABLE;
+}
+
+bool address_is_configured(const struct net_stack *s, uint8_t family, const uint8_t *addr)
+{
+    return own_find(s, family, addr) != NULL;
 }
 
 static bool prefix_covers(const struct net_address *a, const uint8_t *addr)
@@ -122,8 +137,8 @@ bool address_is_broadcast(const struct net_stack *s, const uint8_t *addr)
 
     if (value == UINT32_MAX)
         return true;
-    for (uint32_t i = 0; i < s->config.address_count; i++) {
-        const struct net_address *a = &s->config.addresses[i];
+    for (uint32_t i = 0; i < s->own_fixed; i++) {
+        const struct net_address *a = &s->own[i].address;
         if (a->family != 4 || a->prefix_bits >= 31) /* RFC 3021: /31 has none */
             continue;
         uint32_t host_bits = UINT32_MAX >> a->prefix_bits;
@@ -137,28 +152,43 @@ bool address_is_on_link(const struct net_stack *s, uint8_t family, const uint8_t
 {
     if (family == 6 && address_is_link_local(addr))
         return true;
-    for (uint32_t i = 0; i < s->config.address_count; i++)
-        if (s->config.addresses[i].family == family && prefix_covers(&s->config.addresses[i], addr))
+    for (uint32_t i = 0; i < s->own_count; i++) {
+        const struct own_address *o = &s->own[i];
+        if (o->address.family == family && o->state != OWN_FREE && o->is_on_link &&
+            prefix_covers(&o->address, addr))
             return true;
+    }
     return false;
+}
+
+/* How well 'o' suits as source towards 'destination' (RFC 6724 §5, as far as it concerns us):
+ * same prefix, then not deprecated. 0: not at all. */
+static unsigned suits(const struct net_stack *s, const struct own_address *o, uint8_t family,
+                      const uint8_t *destination)
+{
+    bool is_near = family == 6 && (address_is_link_local(destination) ||
+                                   (destination[0] == 0xff && (destination[1] & 0x0f) == 2));
+
+    if (o->state != OWN_USABLE || o->address.family != family ||
+        (family == 6 && address_is_link_local(o->address.addr) != is_near))
+        return 0;
+    return 1 + (s->now_us < o->preferred_until_us ? 1u : 0u) +
+           (prefix_covers(&o->address, destination) ? 2u : 0u);
 }
 
 const uint8_t *address_for(const struct net_stack *s, uint8_t family, const uint8_t *destination)
 {
-    const uint8_t *first = NULL;
+    const struct own_address *best = NULL;
+    unsigned best_suits = 0;
 
-    if (family == 6 && address_is_link_local(destination))
-        return s->has_v6 ? s->link_local : NULL;
-    for (uint32_t i = 0; i < s->config.address_count; i++) {
-        const struct net_address *a = &s->config.addresses[i];
-        if (a->family != family)
-            continue;
-        if (prefix_covers(a, destination))
-            return a->addr;
-        if (first == NULL)
-            first = a->addr;
+    for (uint32_t i = 0; i < s->own_count; i++) {
+        unsigned now = suits(s, &s->own[i], family, destination);
+        if (now > best_suits) {
+            best = &s->own[i];
+            best_suits = now;
+        }
     }
-    return first;
+    return best != NULL ? best->address.addr : NULL;
 }
 
 struct endpoint endpoint_of(uint8_t family, const uint8_t *addr, uint16_t port)

@@ -1,5 +1,7 @@
 #include "dataplane/net/stack.h"
 
+enum { DEFEND_INTERVAL_US = 10000000 };
+
 static const uint8_t broadcast_mac[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 static void arp_send(struct net_stack *s, uint16_t operation, const uint8_t *to_mac,
@@ -39,6 +41,16 @@ void arp_announce(struct net_stack *s, const uint8_t *address)
     arp_send(s, ARP_REQUEST, broadcast_mac, address, nobody, address); /* RFC 5227 §2.3 */
 }
 
+/* Somebody else claims an address of ours: we say that it is not so, but do not quarrel
+ * (RFC 5227 §2.4 b). */
+static void defend(struct net_stack *s, const uint8_t *address)
+{
+    if (s->defended_us != 0 && s->now_us - s->defended_us < DEFEND_INTERVAL_US)
+        return;
+    s->defended_us = s->now_us;
+    arp_announce(s, address);
+}
+
 void arp_input(struct net_stack *s, const struct net_rx *rx, struct bytes message)
 {
     const uint8_t *h = message.ptr;
@@ -58,6 +70,7 @@ void arp_input(struct net_stack *s, const struct net_rx *rx, struct bytes messag
     }
     if (address_is_own(s, 4, sender)) {
         NET_COUNT(s, net_address_conflicts);
+        defend(s, sender);
         return;
     }
     bool is_probe = address_is_zero(4, sender); /* RFC 5227 §2.1.1: answer, but learn nothing */

@@ -30,6 +30,9 @@ void icmp6_input(struct net_stack *s, const struct net_rx *rx)
     case ICMP6_NEIGHBOUR_ADVERT:
         nd_input(s, rx);
         return;
+    case ICMP6_MLD_QUERY:
+        mld_input(s, rx);
+        return;
     case ICMP6_TOO_BIG:
         icmp_error(s, rx, NET_ERROR_TOO_BIG, load_be32(message.ptr + 4), data);
         return;

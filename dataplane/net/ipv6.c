@@ -6,11 +6,9 @@ static bool is_solicited_node(const struct net_stack *s, const uint8_t *d)
 
     if (memcmp(d, prefix, sizeof(prefix)) != 0)
         return false;
-    if (memcmp(d + 13, s->link_local + 13, 3) == 0)
-        return true;
-    for (uint32_t i = 0; i < s->config.address_count; i++)
-        if (s->config.addresses[i].family == 6 &&
-            memcmp(s->config.addresses[i].addr + 13, d + 13, 3) == 0)
+    for (uint32_t i = 0; i < s->own_count; i++)
+        if (s->own[i].address.family == 6 && s->own[i].state != OWN_FREE &&
+            memcmp(s->own[i].address.addr + 13, d + 13, 3) == 0)
             return true;
     return false;
 }

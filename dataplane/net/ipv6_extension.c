@@ -32,7 +32,7 @@ static int option_unknown(struct net_stack *s, const struct net_rx *rx, const ui
 }
 
 /* The options of a hop-by-hop or destination header. 0, or -1: drop, counted. */
-static int options_check(struct net_stack *s, const struct net_rx *rx, struct bytes options)
+static int options_check(struct net_stack *s, struct net_rx *rx, struct bytes options)
 {
     struct cursor c = cursor_of(options);
     unsigned count = 0;
@@ -57,7 +57,9 @@ static int options_check(struct net_stack *s, const struct net_rx *rx, struct by
             NET_COUNT(s, net_rx_extension_limit);
             return -1;
         }
-        if (type > OPTION_PADN && type != OPTION_ROUTER_ALERT && option_unknown(s, rx, option) < 0)
+        if (type == OPTION_ROUTER_ALERT)
+            rx->has_router_alert = true;
+        else if (type > OPTION_PADN && option_unknown(s, rx, option) < 0)
             return -1;
     }
     return 0;

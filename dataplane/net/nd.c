@@ -1,5 +1,5 @@
 /* Neighbour discovery, RFC 4861: solicitations, advertisements, and routers, as far as a host
- * with static addresses needs them. */
+ * needs them. */
 #include "common/check.h"
 #include "common/cursor.h"
 #include "dataplane/net/checksum.h"
@@ -8,6 +8,9 @@
 enum {
     OPTION_SOURCE_MAC = 1,
     OPTION_TARGET_MAC = 2,
+    OPTION_PREFIX = 3,
+    OPTION_PREFIX_SIZE = 30, /* behind type and length */
+    PREFIXES_PER_MESSAGE_MAX = 8,
     HOP_LIMIT_ND = 255,
     FLAG_SOLICITED = 0x40,
     FLAG_OVERRIDE = 0x20,
@@ -18,14 +21,14 @@ enum {
 static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1};
 static const uint8_t all_routers[16] = {0xff, 2, [15] = 2};
 
-/* A message of type, flags, 'target' (NULL: none) and our MAC as option 'option', to
+/* A message of type, flags, 'target' (NULL: none) and our MAC as option 'option' (0: none), to
  * 'destination' at 'mac' (NULL: its multicast MAC). */
 static void nd_send(struct net_stack *s, uint8_t type, uint8_t flags, const uint8_t *source,
                     const uint8_t *destination, const uint8_t *mac, const uint8_t *target,
                     uint8_t option)
 {
     struct net_packet packet;
-    size_t size = ICMP_SIZE + (target != NULL ? 16u : 0u) + 8;
+    size_t size = ICMP_SIZE + (target != NULL ? 16u : 0u) + (option != 0 ? 8u : 0u);
     size_t at =
         packet_write_ip(s, &packet, 6, source, destination, PROTOCOL_ICMPV6, HOP_LIMIT_ND, size);
     uint8_t *h = packet.header + at;
@@ -37,9 +40,11 @@ static void nd_send(struct net_stack *s, uint8_t type, uint8_t flags, const uint
     h[4] = flags;
     if (target != NULL)
         memcpy(h + ICMP_SIZE, target, 16);
-    h[size - 8] = option;
-    h[size - 7] = 1; /* in units of eight bytes */
-    memcpy(h + size - 6, s->info->mac, 6);
+    if (option != 0) {
+        h[size - 8] = option;
+        h[size - 7] = 1; /* in units of eight bytes */
+        memcpy(h + size - 6, s->info->mac, 6);
+    }
     uint32_t sum = checksum_pseudo_header(source, destination, 6, PROTOCOL_ICMPV6) +
                    (uint32_t)size + checksum_sum(h, size);
     store_be16(h + 2, checksum_finish(sum));
@@ -52,16 +57,33 @@ static void nd_send(struct net_stack *s, uint8_t type, uint8_t flags, const uint
     (void)packet_commit(s, &packet, true);
 }
 
+void solicited_node_group(const uint8_t *address, uint8_t ret_group[static 16])
+{
+    static const uint8_t prefix[13] = {0xff, 2, [11] = 1, [12] = 0xff};
+
+    memcpy(ret_group, prefix, sizeof(prefix));
+    memcpy(ret_group + 13, address + 13, 3);
+}
+
 void nd_solicit(struct net_stack *s, const uint8_t *target, const uint8_t *mac)
 {
-    uint8_t group[16] = {0xff, 2, [11] = 1, [12] = 0xff};
+    uint8_t group[16];
     const uint8_t *source = address_for(s, 6, target);
 
     if (source == NULL)
         return;
-    memcpy(group + 13, target + 13, 3);
+    solicited_node_group(target, group);
     nd_send(s, ICMP6_NEIGHBOUR_SOLICIT, 0, source, mac != NULL ? target : group, mac, target,
             OPTION_SOURCE_MAC);
+}
+
+void nd_solicit_own(struct net_stack *s, const uint8_t *address)
+{
+    static const uint8_t unspecified[16];
+    uint8_t group[16];
+
+    solicited_node_group(address, group);
+    nd_send(s, ICMP6_NEIGHBOUR_SOLICIT, 0, unspecified, group, NULL, address, 0);
 }
 
 void nd_announce(struct net_stack *s, const uint8_t *address)
@@ -74,18 +96,22 @@ static void solicit_fire(struct timer *t, uint64_t now_us)
 {
     struct net_stack *s = CONTAINER_OF(t, struct net_stack, solicit);
 
+    static const uint8_t unspecified[16];
+    bool has_source = address_is_own(s, 6, s->link_local);
+
     s->now_us = now_us;
-    if (s->learned_router.family != 0 || s->solicits_sent >= SOLICITS_MAX)
+    if (s->solicits_sent >= SOLICITS_MAX)
         return;
     s->solicits_sent++;
-    nd_send(s, ICMP6_ROUTER_SOLICIT, 0, s->link_local, all_routers, NULL, NULL, OPTION_SOURCE_MAC);
+    nd_send(s, ICMP6_ROUTER_SOLICIT, 0, has_source ? s->link_local : unspecified, all_routers, NULL,
+            NULL, has_source ? OPTION_SOURCE_MAC : 0);
     wheel_arm(s->wheel, t, now_us + SOLICIT_INTERVAL_US);
 }
 
 void nd_start(struct net_stack *s)
 {
     s->solicit.fire = solicit_fire;
-    if (s->config.gateway_v6.family == 0)
+    if (s->is_leader && (s->config.gateway_v6.family == 0 || s->config.use_slaac))
         solicit_fire(&s->solicit, s->now_us);
 }
 
@@ -117,8 +143,12 @@ static int solicit_input(struct net_stack *s, const struct net_rx *rx, struct cu
 
     if (!is_ok || target[0] == 0xff || (is_dad && mac != NULL))
         return -1;
+    bool is_echo = memcmp(rx->source_mac, s->info->mac, 6) == 0; /* of our own question */
+    if (is_dad && !is_echo && news_conflict(s, target)) /* both want it: RFC 4862 §5.4.3 */
+        return 0;
     if (!address_is_own(s, 6, target)) {
-        (void)exception_put(s, rx);
+        if (!address_is_configured(s, 6, target))
+            (void)exception_put(s, rx);
         return 0;
     }
     if (is_dad) { /* somebody else wants it: RFC 4862 §5.4.3 */
@@ -145,7 +175,9 @@ static int advert_input(struct net_stack *s, const struct net_rx *rx, struct cur
 
     if (!is_ok || target[0] == 0xff || (rx->is_multicast && is_solicited))
         return -1;
-    if (address_is_own(s, 6, target)) {
+    if (news_conflict(s, target))
+        return 0;
+    if (address_is_configured(s, 6, target)) {
         NET_COUNT(s, net_address_conflicts);
         return 0;
     }
@@ -159,22 +191,27 @@ static int advert_input(struct net_stack *s, const struct net_rx *rx, struct cur
     return 0;
 }
 
-void nd_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s)
+/* The prefixes of an advertisement whose options were found well-formed. */
+static void take_prefixes(struct net_stack *s, struct cursor c)
 {
-    bool is_same = s->learned_router.family != 0 && memcmp(s->learned_router.addr, addr, 16) == 0;
-    bool is_expired = s->learned_router.family == 0 || s->now_us >= s->learned_router_until_us;
+    unsigned count = 0;
 
-    if (lifetime_s == 0) {
-        if (is_same)
-            s->learned_router = (struct net_address){0};
-        return;
+    while (cursor_left(&c) > 0) {
+        uint8_t type = cursor_u8(&c);
+        struct bytes value = cursor_take(&c, (size_t)cursor_u8(&c) * 8 - 2);
+        if (type != OPTION_PREFIX || value.size != OPTION_PREFIX_SIZE)
+            continue;
+        if (++count > PREFIXES_PER_MESSAGE_MAX) {
+            NET_COUNT(s, net_prefixes_refused);
+            return;
+        }
+        struct nd_prefix prefix = {.bits = value.ptr[0],
+                                   .flags = value.ptr[1],
+                                   .valid_s = load_be32(value.ptr + 2),
+                                   .preferred_s = load_be32(value.ptr + 6)};
+        memcpy(prefix.addr, value.ptr + 14, 16);
+        news_prefix(s, &prefix);
     }
-    if (!is_same && !is_expired) /* the first one stays while it lasts */
-        return;
-    s->learned_router = (struct net_address){.family = 6};
-    memcpy(s->learned_router.addr, addr, 16);
-    s->learned_router_until_us = s->now_us + (uint64_t)lifetime_s * 1000000;
-    wheel_cancel(s->wheel, &s->solicit);
 }
 
 static int router_input(struct net_stack *s, const struct net_rx *rx, struct cursor *c)
@@ -182,11 +219,17 @@ static int router_input(struct net_stack *s, const struct net_rx *rx, struct cur
     bool is_ok;
 
     cursor_skip(c, 8); /* reachable and retransmit time: ours stand */
-    (void)option_find(c, OPTION_SOURCE_MAC, &is_ok);
+    struct cursor options = *c;
+    const uint8_t *mac = option_find(c, OPTION_SOURCE_MAC, &is_ok);
     if (!is_ok || !address_is_link_local(rx->source))
         return -1;
+    NET_COUNT(s, net_router_adverts);
+    if (mac != NULL)
+        neighbour_learn(s, 6, rx->source, mac, NEIGHBOUR_SEEN);
     (void)exception_put(s, rx);
-    news_router(s, rx->source, load_be16(rx->payload.ptr + 6));
+    news_router(s, rx->source, rx->payload.ptr[5], load_be16(rx->payload.ptr + 6));
+    if (s->config.use_slaac)
+        take_prefixes(s, options);
     return 0;
 }
 

@@ -171,6 +171,8 @@ static void neighbour_set_state(struct net_stack *s, struct neighbour *e,
 static void neighbour_fail(struct net_stack *s, struct neighbour *e)
 {
     NET_COUNT(s, net_neighbour_failed);
+    if (e->family == 6)
+        router_silent(s, e->addr);
     pending_drop_all(&s->neighbours, e);
     neighbour_set_state(s, e, NEIGHBOUR_FREE);
     e->family = 0;
@@ -260,12 +262,7 @@ static const uint8_t *next_hop(const struct net_stack *s, uint8_t family,
 {
     if (address_is_on_link(s, family, destination))
         return destination;
-    if (family == 4)
-        return s->config.gateway_v4.family != 0 ? s->config.gateway_v4.addr : NULL;
-    if (s->config.gateway_v6.family != 0)
-        return s->config.gateway_v6.addr;
-    bool is_learned = s->learned_router.family != 0 && s->now_us < s->learned_router_until_us;
-    return is_learned ? s->learned_router.addr : NULL;
+    return router_for(s, family);
 }
 
 int neighbour_route(struct net_stack *s, uint8_t family, const uint8_t *destination,

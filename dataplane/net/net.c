@@ -96,6 +96,8 @@ static int config_check(const struct net_config *c, uint16_t mtu)
 {
     if (c->address_count == 0 || c->address_count > NET_ADDRESSES_MAX)
         return -EINVAL;
+    if (c->use_slaac && mtu < IPV6_MTU_MIN)
+        return -EINVAL;
     for (uint32_t i = 0; i < c->address_count; i++)
         if (mtu < (c->addresses[i].family == 6 ? IPV6_MTU_MIN : IPV4_MTU_MIN))
             return -EINVAL;
@@ -141,6 +143,8 @@ static void stack_fini(struct net_stack *s)
 {
     wheel_cancel(s->wheel, &s->kick);
     wheel_cancel(s->wheel, &s->solicit);
+    wheel_cancel(s->wheel, &s->own_timer);
+    wheel_cancel(s->wheel, &s->mld_timer);
     neighbours_fini(&s->neighbours);
     tcp_fini(s);
     blob_pool_free(&s->control_blobs);
@@ -165,9 +169,13 @@ int net_new(const struct net_config *config, struct port_queue *queue,
     s->l2_size = ETHERNET_SIZE + (config->vlan != 0 ? VLAN_TAG_SIZE : 0);
     for (uint32_t i = 0; i < config->address_count && i < NET_ADDRESSES_MAX; i++)
         s->has_v6 = s->has_v6 || config->addresses[i].family == 6;
+    s->has_v6 = s->has_v6 || config->use_slaac;
+    s->is_leader = env->shard_index == 0;
     link_local_make(s);
 
     error = config_check(config, s->mtu);
+    if (error == 0)
+        own_init(s);
     if (error == 0)
         error = neighbours_init(&s->neighbours, s);
     if (error == 0)
@@ -191,14 +199,9 @@ int net_new(const struct net_config *config, struct port_queue *queue,
 static void announce(struct net_stack *s)
 {
     s->is_announced = true;
-    for (uint32_t i = 0; i < s->config.address_count; i++) {
-        const struct net_address *a = &s->config.addresses[i];
-
-        if (a->family == 4)
-            arp_announce(s, a->addr);
-        else
-            nd_announce(s, a->addr);
-    }
+    if (s->has_v6)
+        mld_join(s); /* before DAD: RFC 4862 §5.4.2 */
+    own_start(s);
     if (s->has_v6)
         nd_start(s);
 }

@@ -42,8 +42,10 @@ struct net_config {
     uint32_t address_count;
     struct net_address gateway_v4; /* prefix_bits unused; family 0: none */
     struct net_address gateway_v6; /* none: learned from router advertisements */
-    uint16_t vlan;                 /* 802.1Q id of all frames; 0: untagged */
-    uint16_t mtu;                  /* 0: the port's; never above the port's */
+    uint8_t dad_transmits; /* questions before an IPv6 address is used (RFC 4862 §5.1); 0: none */
+    bool use_slaac;        /* IPv6 addresses from router advertisements too (RFC 4862 §5.5) */
+    uint16_t vlan;         /* 802.1Q id of all frames; 0: untagged */
+    uint16_t mtu;          /* 0: the port's; never above the port's */
     enum net_congestion congestion;
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or

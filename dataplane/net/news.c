@@ -1,6 +1,13 @@
 #include "dataplane/net/stack.h"
 
-enum news_kind { NEWS_NEIGHBOUR = 1, NEWS_ROUTER, NEWS_TOO_BIG, NEWS_UNREACHABLE };
+enum news_kind {
+    NEWS_NEIGHBOUR = 1,
+    NEWS_ROUTER,
+    NEWS_TOO_BIG,
+    NEWS_UNREACHABLE,
+    NEWS_PREFIX,
+    NEWS_CONFLICT
+};
 
 static void share(struct net_stack *s, const struct net_news *news)
 {
@@ -25,13 +32,39 @@ void news_neighbour(struct net_stack *s, uint8_t family, const uint8_t *addr,
     share(s, &news);
 }
 
-void news_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s)
+void news_router(struct net_stack *s, const uint8_t *addr, uint8_t flags, uint16_t lifetime_s)
 {
-    struct net_news news = {.kind = NEWS_ROUTER, .family = 6, .number = lifetime_s};
+    struct net_news news = {
+        .kind = NEWS_ROUTER, .family = 6, .number = lifetime_s, .ports = {flags}};
 
-    nd_router(s, addr, lifetime_s);
+    router_heard(s, addr, flags, lifetime_s);
     memcpy(news.address[0], addr, 16);
     share(s, &news);
+}
+
+void news_prefix(struct net_stack *s, const struct nd_prefix *prefix)
+{
+    struct net_news news = {.kind = NEWS_PREFIX,
+                            .family = 6,
+                            .number = prefix->bits,
+                            .seq = prefix->valid_s,
+                            .ports = {prefix->flags}};
+
+    own_prefix(s, prefix);
+    memcpy(news.address[0], prefix->addr, 16);
+    store_be32(news.address[1], prefix->preferred_s);
+    share(s, &news);
+}
+
+bool news_conflict(struct net_stack *s, const uint8_t *addr)
+{
+    struct net_news news = {.kind = NEWS_CONFLICT, .family = 6};
+
+    if (!own_conflict(s, addr))
+        return false;
+    memcpy(news.address[0], addr, 16);
+    share(s, &news);
+    return true;
 }
 
 bool news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
@@ -59,6 +92,11 @@ void net_hear(struct transport *t, const struct net_news *news, uint64_t now_us)
     struct endpoint local = endpoint_of(news->family, news->address[0], news->ports[0]);
     struct endpoint peer = endpoint_of(news->family, news->address[1], news->ports[1]);
 
+    struct nd_prefix prefix = {.bits = (uint8_t)news->number,
+                               .flags = (uint8_t)news->ports[0],
+                               .valid_s = news->seq,
+                               .preferred_s = load_be32(news->address[1])};
+    memcpy(prefix.addr, news->address[0], 16);
     if (now_us > s->now_us)
         s->now_us = now_us;
     switch (news->kind) {
@@ -67,7 +105,13 @@ void net_hear(struct transport *t, const struct net_news *news, uint64_t now_us)
         break;
     case NEWS_ROUTER:
         if (s->has_v6)
-            nd_router(s, news->address[0], news->number);
+            router_heard(s, news->address[0], (uint8_t)news->ports[0], news->number);
+        break;
+    case NEWS_PREFIX:
+        own_prefix(s, &prefix);
+        break;
+    case NEWS_CONFLICT:
+        (void)own_conflict(s, news->address[0]);
         break;
     case NEWS_TOO_BIG:
         (void)tcp_icmp_error(s, &local, &peer, news->seq, NET_ERROR_TOO_BIG, news->number);

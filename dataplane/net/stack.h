@@ -11,6 +11,47 @@
 #include "dataplane/net/tcp/tcp.h"
 #include "dataplane/net/wire.h"
 
+enum {
+    OWN_LEARNED_MAX = 4,
+    OWN_ADDRESSES_MAX = NET_ADDRESSES_MAX + 1 + OWN_LEARNED_MAX, /* and the link-local one */
+    ROUTERS_MAX = 4
+};
+
+enum own_state {
+    OWN_FREE,
+    OWN_TENTATIVE, /* being asked for: nothing is sent from it, nothing taken for it */
+    OWN_USABLE,
+    OWN_DUPLICATE, /* somebody else has it */
+    OWN_STATES
+};
+
+struct own_address {
+    struct net_address address;
+    uint8_t state; /* enum own_state */
+    uint8_t dad_left;
+    bool is_on_link; /* its prefix */
+    uint64_t dad_due_us;
+    uint64_t preferred_until_us; /* then others are preferred; UINT64_MAX: forever */
+    uint64_t valid_until_us;
+};
+
+/* An IPv6 router that advertised itself. */
+struct router {
+    uint8_t addr[16];
+    uint64_t until_us; /* 0 or past: free */
+    int8_t preference; /* RFC 4191: 1, 0, -1 */
+    bool is_silent;    /* did not answer when asked */
+};
+
+/* A prefix information option, RFC 4861 §4.6.2. */
+struct nd_prefix {
+    uint8_t addr[16];
+    uint8_t bits;
+    uint8_t flags;
+    uint32_t valid_s;
+    uint32_t preferred_s;
+};
+
 enum { UDP_BINDS_MAX = 16, EXTENTS_PER_PACKET_MAX = 32, CONTROL_BLOBS = 32 };
 
 /* So many events a second, with a burst; see rate_take(). */
@@ -46,8 +87,16 @@ struct net_stack {
     struct timer kick;
     struct timer solicit; /* router solicitations at start, and expiry of a learned router */
     uint8_t solicits_sent;
-    struct net_address learned_router;
-    uint64_t learned_router_until_us;
+    struct router routers[ROUTERS_MAX];
+    struct own_address own[OWN_ADDRESSES_MAX];
+    uint32_t own_count;
+    uint32_t own_fixed; /* the first ones: configured, link-local */
+    struct timer own_timer;
+    bool is_leader; /* speaks for the stacks of all queues: DAD, joins, gauges */
+    struct timer mld_timer;
+    uint8_t mld_changes_left;
+    uint64_t mld_v1_until_us;
+    uint64_t defended_us; /* an IPv4 address of ours, last */
     struct siphash_key flow_key;
     struct siphash_key isn_key;
     struct rate icmp_rate;
@@ -79,8 +128,9 @@ struct net_rx {
     uint8_t family;
     uint8_t protocol;
     uint8_t hop_limit;
-    bool is_multicast;    /* link or IP, broadcast included */
-    bool has_fragment;    /* came with a fragment header, though whole */
+    bool is_multicast; /* link or IP, broadcast included */
+    bool has_fragment; /* came with a fragment header, though whole */
+    bool has_router_alert;
     bool is_l2_multicast; /* the frame went to many link addresses */
 };
 
@@ -132,6 +182,33 @@ void nd_solicit(struct net_stack *s, const uint8_t *target, const uint8_t *mac);
 void arp_announce(struct net_stack *s, const uint8_t *address);
 void nd_announce(struct net_stack *s, const uint8_t *address);
 void nd_start(struct net_stack *s);
+/* Asks whether anybody has an address that is to be ours (RFC 4862 §5.4.2). */
+void nd_solicit_own(struct net_stack *s, const uint8_t *address);
+void solicited_node_group(const uint8_t *address, uint8_t ret_group[static 16]);
+
+/* --- own_address.c --- */
+
+void own_init(struct net_stack *s);
+/* Announces what is usable, and begins to ask for the rest. */
+void own_start(struct net_stack *s);
+/* Somebody else has or wants 'addr'. True: it was tentative and is given up. */
+bool own_conflict(struct net_stack *s, const uint8_t *addr);
+void own_prefix(struct net_stack *s, const struct nd_prefix *prefix);
+
+/* --- router.c --- */
+
+/* 'addr' is a default router for so long, 0: no more; 'flags' are those of its advertisement. */
+void router_heard(struct net_stack *s, const uint8_t *addr, uint8_t flags, uint16_t lifetime_s);
+/* A neighbour, perhaps a router, does not answer. */
+void router_silent(struct net_stack *s, const uint8_t *addr);
+/* The router to use; NULL: none. */
+const uint8_t *router_for(const struct net_stack *s, uint8_t family);
+
+/* --- mld.c --- */
+
+/* Reports our groups, as they changed. */
+void mld_join(struct net_stack *s);
+void mld_input(struct net_stack *s, const struct net_rx *rx);
 
 /* Says "nothing listens here" about 'rx'. This and the next two keep the rules of RFC 1122
  * §3.2.2 and RFC 4443 §2.4: never about an error, to many, to nobody, above the rate. */
@@ -154,13 +231,13 @@ void tcp_input(struct net_stack *s, const struct net_rx *rx);
 /* A neighbour answered somebody's question: an ARP reply or a solicited advertisement. */
 void news_neighbour(struct net_stack *s, uint8_t family, const uint8_t *addr,
                     const uint8_t mac[static 6]);
-void news_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
+void news_router(struct net_stack *s, const uint8_t *addr, uint8_t flags, uint16_t lifetime_s);
+void news_prefix(struct net_stack *s, const struct nd_prefix *prefix);
+/* True: 'addr' was tentative, and is somebody else's. */
+bool news_conflict(struct net_stack *s, const uint8_t *addr);
 /* False: about no connection of this stack. */
 bool news_icmp_error(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
                      uint32_t seq, enum net_error_kind kind, uint16_t mtu);
-
-/* A router with this link-local address, for so long; 0: no more. */
-void nd_router(struct net_stack *s, const uint8_t *addr, uint16_t lifetime_s);
 
 /* --- exception.c: the way to the kernel's own stack and back --- */
 
@@ -175,7 +252,10 @@ bool exception_is_ours(const struct net_stack *s, uint8_t protocol, const struct
 
 /* --- address.c --- */
 
+/* Ours, and usable. */
 bool address_is_own(const struct net_stack *s, uint8_t family, const uint8_t *addr);
+/* Ours, or to be ours once nobody else claims it: one may listen there. */
+bool address_is_configured(const struct net_stack *s, uint8_t family, const uint8_t *addr);
 /* 255.255.255.255, or the last address of one of our prefixes. */
 bool address_is_broadcast(const struct net_stack *s, const uint8_t *addr);
 bool address_is_on_link(const struct net_stack *s, uint8_t family, const uint8_t *addr);

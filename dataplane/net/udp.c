@@ -51,7 +51,7 @@ void udp_input(struct net_stack *s, const struct net_rx *rx)
 int udp_bind(struct net_stack *s, const struct endpoint *local,
              const struct datagram_events *events, void *user)
 {
-    if (!endpoint_is_any(local) && !address_is_own(s, local->family, local->addr))
+    if (!endpoint_is_any(local) && !address_is_configured(s, local->family, local->addr))
         return -EADDRNOTAVAIL;
     for (uint32_t i = 0; i < s->bind_count; i++)
         if (endpoint_is_equal(&s->binds[i].local, local))

@@ -22,7 +22,7 @@ static int net_listen(struct transport *t, const struct endpoint *local,
 {
     struct net_stack *s = net_stack_of(t);
 
-    if (!endpoint_is_any(local) && !address_is_own(s, local->family, local->addr))
+    if (!endpoint_is_any(local) && !address_is_configured(s, local->family, local->addr))
         return -EADDRNOTAVAIL;
     for (uint32_t i = 0; i < s->tcp.listener_count; i++)
         if (endpoint_is_equal(&s->tcp.listeners[i].local, local))

@@ -68,11 +68,16 @@ static void test_address_knows_its_link(void **state)
     const uint8_t far[4] = {192, 0, 3, 1};
     const uint8_t last[4] = {192, 0, 2, 255};
     const uint8_t all[4] = {255, 255, 255, 255};
+    static struct counters counters;
 
     (void)state;
+    s.counters = &counters;
     assert_int_equal(net_config_set_addresses(&s.config, "10.9.9.9/30,192.0.2.10/25"), 0);
+    own_init(&s);
     assert_false(address_is_on_link(&s, 4, near));
     assert_int_equal(net_config_set_addresses(&s.config, "10.9.9.9/30,192.0.2.10/24"), 0);
+    s.own_count = 0;
+    own_init(&s);
     assert_true(address_is_on_link(&s, 4, near));
     assert_false(address_is_on_link(&s, 4, far));
     assert_true(address_is_broadcast(&s, last));
