@@ -83,10 +83,14 @@ void arp_input(struct net_stack *s, const struct net_rx *rx, struct bytes messag
     if (operation == ARP_REPLY) {
         if (is_for_us && !is_probe)
             news_neighbour(s, 4, sender, sender_mac);
+        else if (!is_probe)
+            neighbour_learn(s, 4, sender, sender_mac, NEIGHBOUR_CLAIMED);
         (void)exception_put(s, rx); /* the kernel may have asked */
         return;
     }
     if (!is_for_us) {
+        if (!is_probe && memcmp(sender, target, 4) == 0) /* an announcement */
+            neighbour_learn(s, 4, sender, sender_mac, NEIGHBOUR_CLAIMED);
         (void)exception_put(s, rx); /* it may have addresses that we do not have */
         return;
     }

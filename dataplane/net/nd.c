@@ -141,7 +141,7 @@ static int solicit_input(struct net_stack *s, const struct net_rx *rx, struct cu
     const uint8_t *mac = option_find(c, OPTION_SOURCE_MAC, &is_ok);
     bool is_dad = address_is_zero(6, rx->source);
 
-    if (!is_ok || target[0] == 0xff || (is_dad && mac != NULL))
+    if (!is_ok || target[0] == 0xff || (is_dad && (mac != NULL || !rx->is_multicast)))
         return -1;
     bool is_echo = memcmp(rx->source_mac, s->info->mac, 6) == 0; /* of our own question */
     if (is_dad && !is_echo && news_conflict(s, target)) /* both want it: RFC 4862 §5.4.3 */
@@ -183,7 +183,10 @@ static int advert_input(struct net_stack *s, const struct net_rx *rx, struct cur
     }
     (void)exception_put(s, rx);
     if (!is_solicited) {
-        NET_COUNT(s, net_neighbour_unsolicited);
+        if (mac != NULL)
+            neighbour_learn(s, 6, target, mac, NEIGHBOUR_CLAIMED);
+        else
+            NET_COUNT(s, net_neighbour_unsolicited);
         return 0;
     }
     /* An answer to a unicast probe may leave its address out (RFC 4861 §7.2.4). */

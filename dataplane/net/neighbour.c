@@ -112,20 +112,22 @@ static void pending_send_all(struct neighbours *n, struct neighbour *e)
     }
 }
 
-/* Asks for 'e': everybody, or with a known address, its owner. */
-static void neighbour_ask(struct net_stack *s, const struct neighbour *e)
+/* Asks for 'e': everybody, or with a known address, its owner. False: above the rate, so that
+ * silence means nothing. */
+static bool neighbour_ask(struct net_stack *s, const struct neighbour *e)
 {
     const uint8_t *mac = e->state == NEIGHBOUR_PROBE ? e->mac : NULL;
 
     if (!rate_take(&s->solicit_rate, s->now_us)) {
         NET_COUNT(s, net_neighbour_solicits_limited);
-        return;
+        return false;
     }
     NET_COUNT(s, net_neighbour_solicits);
     if (e->family == 4)
         arp_request(s, e->addr, mac);
     else
         nd_solicit(s, e->addr, mac);
+    return true;
 }
 
 static void neighbour_arm(struct net_stack *s, struct neighbour *e, uint64_t deadline_us)
@@ -154,11 +156,10 @@ static void neighbour_set_state(struct net_stack *s, struct neighbour *e,
         break;
     case NEIGHBOUR_INCOMPLETE:
     case NEIGHBOUR_PROBE:
-        e->probes = 1;
         neighbour_arm(s, e, s->now_us + RETRANSMIT_US);
         if (state == NEIGHBOUR_PROBE)
             e->valid_until_us = s->now_us + PROBES_MAX * RETRANSMIT_US;
-        neighbour_ask(s, e);
+        e->probes = neighbour_ask(s, e);
         break;
     case NEIGHBOUR_FREE:
         e->generation = ++s->neighbours.generation;
@@ -188,9 +189,10 @@ static void neighbour_tick(struct net_stack *s, struct neighbour *e)
         neighbour_fail(s, e);
         return;
     }
-    e->probes++;
     e->deadline_us = s->now_us + RETRANSMIT_US;
-    neighbour_ask(s, e);
+    /* An entry being resolved gives up all the same: nobody may hold its packets for ever. */
+    if (neighbour_ask(s, e) || e->state == NEIGHBOUR_INCOMPLETE)
+        e->probes++;
 }
 
 static void neighbours_fire(struct timer *t, uint64_t now_us)
@@ -230,19 +232,35 @@ static struct neighbour *neighbour_find(struct net_stack *s, uint8_t family, con
     return NULL;
 }
 
-/* A free entry for 'addr', taken from the least recently used of its set when all are in use. */
-static struct neighbour *neighbour_new(struct net_stack *s, uint8_t family, const uint8_t *addr)
+/* How much would be lost with 'e', least first. */
+static unsigned neighbour_worth(const struct neighbour *e)
+{
+    if (e->state == NEIGHBOUR_FREE)
+        return 0;
+    if (e->used_us == 0) /* spoke to us; we never had anything for it */
+        return 1;
+    if (e->state == NEIGHBOUR_INCOMPLETE)
+        return 2;
+    return e->state == NEIGHBOUR_STALE ? 3 : 4;
+}
+
+/* An entry for 'addr', taken from the least worthy of its set, and of these the least recently
+ * used. NULL: that one is worth more than who merely spoke to us. */
+static struct neighbour *neighbour_new(struct net_stack *s, uint8_t family, const uint8_t *addr,
+                                       bool is_wanted)
 {
     struct neighbour *set = neighbour_set(s, family, addr);
     struct neighbour *e = &set[0];
 
-    for (int way = 0; way < NEIGHBOUR_WAYS; way++) {
-        if (set[way].state == NEIGHBOUR_FREE) {
+    for (int way = 1; way < NEIGHBOUR_WAYS; way++) {
+        unsigned worth = neighbour_worth(&set[way]);
+        unsigned least = neighbour_worth(e);
+        if (worth < least || (worth == least && set[way].used_us < e->used_us))
             e = &set[way];
-            break;
-        }
-        if (set[way].used_us < e->used_us)
-            e = &set[way];
+    }
+    if (!is_wanted && neighbour_worth(e) > 1) {
+        NET_COUNT(s, net_neighbour_refused);
+        return NULL;
     }
     if (e->state != NEIGHBOUR_FREE) {
         NET_COUNT(s, net_neighbour_evicted);
@@ -252,7 +270,7 @@ static struct neighbour *neighbour_new(struct net_stack *s, uint8_t family, cons
     memset(e->addr, 0, sizeof(e->addr));
     memcpy(e->addr, addr, address_size(family));
     e->family = family;
-    e->used_us = s->now_us;
+    e->used_us = is_wanted ? s->now_us : 0;
     return e;
 }
 
@@ -274,7 +292,7 @@ int neighbour_route(struct net_stack *s, uint8_t family, const uint8_t *destinat
         return -EHOSTUNREACH;
     struct neighbour *e = neighbour_find(s, family, hop);
     if (e == NULL) {
-        e = neighbour_new(s, family, hop);
+        e = neighbour_new(s, family, hop, true);
         neighbour_set_state(s, e, NEIGHBOUR_INCOMPLETE);
     }
     *ret_index = (uint32_t)(e - s->neighbours.entries);
@@ -350,12 +368,16 @@ void neighbour_learn(struct net_stack *s, uint8_t family, const uint8_t *addr,
             NET_COUNT(s, net_neighbour_unsolicited);
             return;
         }
-        e = neighbour_new(s, family, addr);
+        e = neighbour_new(s, family, addr, false);
+        if (e == NULL)
+            return;
         neighbour_set_mac(s, e, mac);
         neighbour_set_state(s, e, NEIGHBOUR_STALE);
         return;
     }
     if (e->state == NEIGHBOUR_INCOMPLETE) {
+        if (news == NEIGHBOUR_CLAIMED) /* the answer that we asked for is on its way */
+            return;
         neighbour_set_mac(s, e, mac);
         neighbour_set_state(s, e, news == NEIGHBOUR_SEEN ? NEIGHBOUR_STALE : NEIGHBOUR_REACHABLE);
         pending_send_all(&s->neighbours, e);
@@ -363,11 +385,12 @@ void neighbour_learn(struct net_stack *s, uint8_t family, const uint8_t *addr,
     }
     bool is_asked = e->state == NEIGHBOUR_PROBE;
     if (memcmp(e->mac, mac, 6) == 0) {
-        if (is_asked && news != NEIGHBOUR_SEEN)
+        if (is_asked && news == NEIGHBOUR_ANSWERED)
             neighbour_set_state(s, e, NEIGHBOUR_REACHABLE);
         return;
     }
     NET_COUNT(s, net_neighbour_conflicts);
-    if (!is_asked)
+    /* Perhaps it moved, perhaps somebody lies: whom we know is asked, but not at any rate. */
+    if (!is_asked && rate_take(&s->conflict_rate, s->now_us))
         neighbour_set_state(s, e, NEIGHBOUR_PROBE);
 }

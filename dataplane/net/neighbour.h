@@ -9,7 +9,8 @@
  *   PROBE       asked directly, at its known address
  *
  * A message that nobody asked for never replaces a known link address: it only makes us ask
- * the one we know, and when that stays silent the entry is resolved from scratch. */
+ * the one we know, and when that stays silent the entry is resolved from scratch. Nor does who
+ * merely speaks to us, or is merely asked for, push out a neighbour that we use. */
 #ifndef DATAPLANE_NET_NEIGHBOUR_H
 #define DATAPLANE_NET_NEIGHBOUR_H
 
@@ -89,6 +90,7 @@ void neighbour_send(struct net_stack *s, uint32_t index, const struct net_packet
 
 enum neighbour_news {
     NEIGHBOUR_SEEN,    /* it asked us */
+    NEIGHBOUR_CLAIMED, /* it told everybody, asked by nobody: gratuitous ARP, unsolicited NA */
     NEIGHBOUR_ANSWERED /* it answered a question, or claims so (ARP reply, advertisement) */
 };
 

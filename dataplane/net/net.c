@@ -10,6 +10,7 @@ enum {
     FLUSH_PACKETS_MAX = 256, /* in one turn of the loop, so that input has its turn too */
     ICMP_PER_SECOND = 200,
     SOLICITS_PER_SECOND = 100,
+    CONFLICTS_PER_SECOND = 10,
     CHALLENGES_PER_SECOND = 1000,
     RESETS_PER_SECOND = 1000,
     SHARES_PER_SECOND = 1000,
@@ -131,6 +132,7 @@ static void stack_init(struct net_stack *s, struct port_queue *queue,
     s->isn_key = key_make(env);
     s->icmp_rate.per_second = ICMP_PER_SECOND;
     s->solicit_rate.per_second = SOLICITS_PER_SECOND;
+    s->conflict_rate.per_second = CONFLICTS_PER_SECOND;
     s->reset_rate.per_second = RESETS_PER_SECOND;
     s->share_rate.per_second = SHARES_PER_SECOND;
     /* Not a number that outsiders could count along (RFC 5961 §7, CVE-2016-5696). */

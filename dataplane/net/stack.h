@@ -101,6 +101,7 @@ struct net_stack {
     struct siphash_key isn_key;
     struct rate icmp_rate;
     struct rate solicit_rate;
+    struct rate conflict_rate;  /* probes that a contradiction causes */
     struct rate challenge_rate; /* RFC 5961 §7 */
     struct rate reset_rate;
     struct rate share_rate;
