@@ -67,6 +67,15 @@ struct udp_bind {
     void *user;
 };
 
+/* Where the latest datagram went; good for the same turn of the loop only. */
+struct udp_way {
+    uint64_t now_us;
+    uint8_t addr[16];
+    uint8_t family; /* 0: none */
+    uint32_t neighbour;
+    uint32_t generation; /* of that neighbour's entry then */
+};
+
 struct net_stack {
     struct transport base;
     const struct port_driver *driver;
@@ -111,6 +120,7 @@ struct net_stack {
     struct blob_pool *control_blobs; /* payload of ICMP messages that do not fit a header */
     struct udp_bind binds[UDP_BINDS_MAX];
     uint32_t bind_count;
+    struct udp_way udp_way;
     struct neighbours neighbours;
     struct tcp tcp;
     struct checksum_memo slice_sums;

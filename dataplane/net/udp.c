@@ -4,17 +4,21 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/stack.h"
 
-static bool udp_checksum_is_ok(const struct net_rx *rx, struct bytes datagram)
+static bool udp_checksum_is_ok(struct net_stack *s, const struct net_rx *rx, struct bytes datagram)
 {
+    if (load_be16(datagram.ptr + 6) == 0) { /* none sent: not over IPv6 (RFC 8200 §8.1) */
+        if (rx->family == 6)
+            NET_COUNT(s, net_udp_no_checksum);
+        return rx->family == 4;
+    }
     if ((rx->flags & PACKET_IN_L4_CHECKSUM_GOOD) != 0)
         return true;
-    if ((rx->flags & PACKET_IN_L4_CHECKSUM_BAD) != 0)
-        return false;
-    if (load_be16(datagram.ptr + 6) == 0) /* none sent: not allowed over IPv6 */
-        return rx->family == 4;
     uint32_t sum = checksum_pseudo_header(rx->source, rx->destination, rx->family, PROTOCOL_UDP) +
                    (uint32_t)datagram.size + checksum_sum(datagram.ptr, datagram.size);
-    return checksum_fold(sum) == 0xffff;
+    if ((rx->flags & PACKET_IN_L4_CHECKSUM_BAD) == 0 && checksum_fold(sum) == 0xffff)
+        return true;
+    NET_COUNT(s, net_udp_checksum);
+    return false;
 }
 
 void udp_input(struct net_stack *s, const struct net_rx *rx)
@@ -27,10 +31,8 @@ void udp_input(struct net_stack *s, const struct net_rx *rx)
         return;
     }
     datagram.size = load_be16(datagram.ptr + 4);
-    if (!udp_checksum_is_ok(rx, datagram)) {
-        NET_COUNT(s, net_udp_checksum);
+    if (!udp_checksum_is_ok(s, rx, datagram))
         return;
-    }
     uint16_t port = load_be16(datagram.ptr + 2);
     for (uint32_t i = 0; i < s->bind_count; i++) {
         const struct udp_bind *b = &s->binds[i];
@@ -94,6 +96,31 @@ static void udp_write_checksum(struct net_stack *s, struct net_packet *packet, u
     store_be16(h + 6, checksum != 0 ? checksum : 0xffff); /* RFC 768: 0 says "none" */
 }
 
+/* As packet_route(), remembering the way to the latest destination: datagrams come in bursts. */
+static int udp_route(struct net_stack *s, const struct net_packet *packet,
+                     const struct endpoint *peer)
+{
+    struct udp_way *way = &s->udp_way;
+    bool is_same = way->now_us == s->now_us && way->family == peer->family &&
+                   memcmp(way->addr, peer->addr, sizeof(way->addr)) == 0 &&
+                   way->generation == s->neighbours.entries[way->neighbour].generation;
+
+    if (!is_same) {
+        int error = neighbour_route(s, peer->family, peer->addr, &way->neighbour);
+        if (error < 0) {
+            NET_COUNT(s, net_tx_no_route);
+            way->family = 0;
+            return error;
+        }
+        way->now_us = s->now_us;
+        way->family = peer->family;
+        memcpy(way->addr, peer->addr, sizeof(way->addr));
+        way->generation = s->neighbours.entries[way->neighbour].generation;
+    }
+    neighbour_send(s, way->neighbour, packet, false);
+    return 0;
+}
+
 int udp_send(struct net_stack *s, const struct endpoint *local, const struct endpoint *peer,
              const struct extent *extents, size_t count)
 {
@@ -123,5 +150,5 @@ int udp_send(struct net_stack *s, const struct endpoint *local, const struct end
     uint32_t pseudo = checksum_pseudo_header(source, peer->addr, peer->family, PROTOCOL_UDP);
     udp_write_checksum(s, &packet, h, pseudo, (uint16_t)size);
     NET_COUNT(s, net_udp_sent);
-    return packet_route(s, &packet, peer->family, peer->addr, false);
+    return udp_route(s, &packet, peer);
 }

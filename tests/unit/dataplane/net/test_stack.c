@@ -313,6 +313,71 @@ static void test_stack_exchanges_datagrams(void **state)
     }
 }
 
+/* A datagram to port 53 whose checksum field is 'checksum'. */
+static void send_with_checksum(uint16_t checksum)
+{
+    uint8_t d[UDP_SIZE + 4] = {0};
+    uint8_t frame[PEER_FRAME_BYTES];
+
+    store_be16(d, PEER_PORT);
+    store_be16(d + 2, 53);
+    store_be16(d + 4, sizeof(d));
+    size_t size = peer_frame_ip(&f.peer, PROTOCOL_UDP, d, sizeof(d), frame);
+    store_be16(frame + size - sizeof(d) + 6, checksum);
+    peer_send_frame(&f.peer, bytes_of(frame, size));
+}
+
+static void test_stack_keeps_the_checksum_rules(void **state)
+{
+    const struct endpoint any = {.family = 6, .port = 53};
+
+    (void)state;
+    for (uint8_t family = 4; family <= 6; family += 2) {
+        for (int has_offload = 0; has_offload <= 1; has_offload++) {
+            start(family, 0, has_offload ? PORT_OFFLOAD_RX_CHECKSUM : 0);
+            const struct transport_ops *ops = f.host->transport->ops;
+            assert_int_equal(ops->bind(f.host->transport, &any, &datagram_events, NULL), 0);
+            send_with_checksum(0);
+            assert_int_equal(f.datagrams, family == 4);
+            assert_int_equal(count_of(&f.host->counters.net_udp_no_checksum), family == 6);
+            send_with_checksum(1);
+            assert_int_equal(count_of(&f.host->counters.net_udp_checksum), 1);
+            stop();
+        }
+    }
+}
+
+static void test_stack_sends_bursts_of_datagrams(void **state)
+{
+    const struct endpoint any = {.family = 6, .port = 53};
+    struct bytes in;
+
+    (void)state;
+    start(4, 0, 0);
+    const struct transport_ops *ops = f.host->transport->ops;
+    assert_int_equal(ops->bind(f.host->transport, &any, &datagram_events, NULL), 0);
+    udp_send_from_peer(53, "hello");
+    struct endpoint local = f.peer.local;
+    struct endpoint other = f.peer.address;
+    local.port = 53;
+    other.addr[3] = 98; /* nobody */
+    for (uint32_t i = 0; i < 40; i++) {
+        struct extent e = world_extent(f.host, 0, i, 100);
+        assert_int_equal(ops->send_datagram(f.host->transport, &local, &f.peer.address, &e, 1), 0);
+        if (i == 0) /* now the peer's link address is asked for */
+            world_turn(&f.world);
+        if (i % 10 == 5)
+            assert_int_equal(ops->send_datagram(f.host->transport, &local, &other, &e, 1), 0);
+    }
+    world_turn(&f.world);
+    for (uint32_t i = 0; i < 40; i++) {
+        assert_true(peer_next_ip(&f.peer, PROTOCOL_UDP, &in));
+        assert_true(world_matches(&f.world, 0, i, bytes_from(in, UDP_SIZE)));
+    }
+    assert_int_equal(count_of(&f.host->counters.net_neighbour_solicits), 2);
+    stop();
+}
+
 static void test_stack_says_that_nobody_listens(void **state)
 {
     struct bytes in;
@@ -422,6 +487,8 @@ int main(void)
         cmocka_unit_test(test_stack_drops_when_nobody_answers),
         cmocka_unit_test(test_stack_counts_each_malformed_class),
         cmocka_unit_test(test_stack_exchanges_datagrams),
+        cmocka_unit_test(test_stack_keeps_the_checksum_rules),
+        cmocka_unit_test(test_stack_sends_bursts_of_datagrams),
         cmocka_unit_test(test_stack_says_that_nobody_listens),
         cmocka_unit_test(test_stack_learns_a_router),
         cmocka_unit_test(test_stack_hears_what_others_learn),
