@@ -39,6 +39,7 @@ struct dpdk_queue {
     uint16_t queue_id;
     bool is_chaining;              /* payload in place */
     bool is_keeping;               /* what the device does not take waits for the next flush */
+    bool is_beating;               /* wants bursts while idle: LACP goes out with them */
     bool reads_headers;            /* multi-segment frames: the first segment only */
     struct rte_mempool *headers;   /* PORT_HEADER_MAX bytes each */
     struct rte_mempool *externals; /* no bytes of their own */
@@ -58,6 +59,7 @@ struct dpdk_port {
     uint16_t port_id;
     bool is_virtual; /* no DMA: all memory will do */
     bool is_tap;
+    bool is_bond;
     uint16_t frame_bytes_max;
     struct dpdk_range ranges[DPDK_RANGES_MAX];
     uint32_t range_count;

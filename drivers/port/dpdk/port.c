@@ -148,6 +148,7 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
             .queue_id = (uint16_t)i,
             .is_chaining = (p->info.offloads & PORT_OFFLOAD_MULTI_SEGMENT) != 0,
             .is_keeping = !p->is_tap,
+            .is_beating = p->is_bond,
         };
         rx.offloads = 0; /* those of the port apply */
         tx.offloads = 0;
@@ -203,8 +204,10 @@ static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uin
         log_device_error("the device does not describe itself", config->device, err);
         return -EIO;
     }
-    p->is_virtual =
-        dev.device == NULL || strcmp(rte_bus_name(rte_dev_bus(dev.device)), "vdev") == 0;
+    p->is_bond = strcmp(dev.driver_name, "net_bonding") == 0;
+    /* A bond has no bus of its own: what holds for its members holds for it. */
+    p->is_virtual = !p->is_bond && (dev.device == NULL ||
+                                    strcmp(rte_bus_name(rte_dev_bus(dev.device)), "vdev") == 0);
     p->is_tap = strcmp(dev.driver_name, "net_tap") == 0;
     p->frame_bytes_max = (uint16_t)(mtu > UINT16_MAX - DPDK_ETHERNET_SIZE - RTE_PKTMBUF_HEADROOM
                                         ? UINT16_MAX - RTE_PKTMBUF_HEADROOM
@@ -422,9 +425,15 @@ static int dpdk_register_memory(struct port *base, struct bytes memory)
     void *at = (void *)start;
     if (rte_extmem_register(at, end - start, NULL, 0, PAGE_BYTES) < 0)
         return -rte_errno;
-    int err = rte_eth_dev_info_get(p->port_id, &dev);
-    if (err == 0 && rte_dev_dma_map(dev.device, at, start, end - start) < 0 && rte_errno != ENOTSUP)
-        err = -rte_errno;
+    int err = 0;
+    uint16_t id = p->is_bond ? (uint16_t)rte_eth_find_next(0) : p->port_id;
+    while (id < RTE_MAX_ETHPORTS && err == 0) { /* of a bond: its members, all other ports */
+        err = rte_eth_dev_info_get(id, &dev);
+        if (err == 0 && rte_dev_dma_map(dev.device, at, start, end - start) < 0 &&
+            rte_errno != ENOTSUP)
+            err = -rte_errno;
+        id = p->is_bond ? (uint16_t)rte_eth_find_next((uint16_t)(id + 1)) : RTE_MAX_ETHPORTS;
+    }
     if (err < 0) {
         (void)rte_extmem_unregister(at, end - start);
         return err;

@@ -239,8 +239,11 @@ void dpdk_tx_flush(struct port_queue *base, uint64_t now_us)
     struct dpdk_queue *q = dpdk_queue_of(base);
 
     (void)now_us;
-    if (q->pending_count == 0)
+    if (q->pending_count == 0) {
+        if (q->is_beating)
+            (void)rte_eth_tx_burst(q->port_id, q->queue_id, NULL, 0);
         return;
+    }
     send_pending(q);
     /* Nothing would wake the shard to try again. */
     if (q->pending_count > 0 && !q->is_keeping)

@@ -120,6 +120,28 @@ def network_vlan_and_addresses(t):
     check(leat.counter('leat_net_rx_other_vlan_total') >= 1, 'frames of another VLAN are counted')
 
 
+@case(nets=['dpdk'], needs=['ip', 'ethtool', 'curl'])
+def network_bond(t):
+    """A bond of two af_packet members, active-backup, in a bridge with the viewer."""
+    for one, other in (('va0', 'va1'), ('vb0', 'vb1')):
+        sh('ip', 'link', 'add', one, 'type', 'veth', 'peer', 'name', other)
+    sh('ip', 'link', 'add', 'bridge0', 'type', 'bridge')
+    for name in ('va1', 'vb1'):
+        sh('ip', 'link', 'set', name, 'master', 'bridge0')
+    for name in ('va0', 'va1', 'vb0', 'vb1', 'bridge0'):
+        sh('ip', 'link', 'set', name, 'up')
+        sh('ethtool', '-K', name, 'tx', 'off') # veth leaves checksums to a card that is not there
+    sh('ip', 'addr', 'add', f'{TAP_PEER}/24', 'dev', 'bridge0')
+    leat = t.leat = Leat(t, {'cam': 'secret'}, 'port.device="net_bonding0,mode=1,slave=net_af_packet0,slave=net_af_packet1" '
+                         'port.memory=160MiB')
+    text = leat.config_file.read_text()
+    options = '--vdev=net_af_packet0,iface=va0 --vdev=net_af_packet1,iface=vb0'
+    leat.config_file.write_text(text.replace('port:\n', f'port:\n  options: "{options}"\n', 1))
+    leat.launch()
+    wait_until(leat.is_healthy, 20, 'leatd and leat-dp healthy')
+    wait_until(leat.is_reachable, 10, 'HTTP over the bond')
+
+
 @case(nets=['dpdk'])
 def network_refuses_mtu(t):
     """An MTU that the device does not carry is refused at the start, in so many words."""
