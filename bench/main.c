@@ -15,7 +15,9 @@ enum { PATHS_MAX = 64, EXIT_USAGE = 2 };
 
 static const char usage[] =
     "usage: leat-bench client --connect ADDRESS:PORT [--connections N] [--seconds N] PATH…\n"
-    "       leat-bench stack [--viewers N] [--part BYTES] [--seconds N] [--frame BYTES]\n"
+    "       leat-bench stack [--viewers N] [--active N] [--part BYTES | --playlist] [--seconds N]\n"
+    "                        [--frame BYTES]\n"
+    "       leat-bench burst [--viewers N] [--part BYTES]\n"
     "       leat-bench ring  [--viewers N] [--part BYTES] [--seconds N]\n"
     "       leat-bench limit [--seconds N]\n"
     "       leat-bench path  [--linux sender|receiver|both] [--contender] [--rtt US] [--loss PPM]\n"
@@ -23,6 +25,7 @@ static const char usage[] =
     "\n"
     "client  an HTTP client on kernel sockets that asks for the paths in turn\n"
     "stack   cycles of our server per packet; the in-process peer is not timed\n"
+    "burst   cycles until all who wait for a part have its first bytes\n"
     "ring    server and peer on two cores over a ring port, wall clock\n"
     "limit   the bare loop that bounds 'ring': attach, write header, enqueue; read, free, answer\n"
     "path    a transfer over an impaired path, in real time, with Linux at one or both ends\n"
@@ -33,6 +36,8 @@ struct arguments {
     unsigned long connections;
     unsigned long seconds;
     unsigned long viewers;
+    unsigned long active; /* 0: all */
+    bool has_playlist;
     unsigned long part_bytes;
     unsigned long frame_bytes;
     struct path_options path;
@@ -99,6 +104,8 @@ static int arguments_parse(int argc, char **argv, struct arguments *a)
         {"connections", required_argument, NULL, 'n'},
         {"seconds", required_argument, NULL, 's'},
         {"viewers", required_argument, NULL, 'v'},
+        {"active", required_argument, NULL, 'a'},
+        {"playlist", no_argument, NULL, 'l'},
         {"part", required_argument, NULL, 'p'},
         {"frame", required_argument, NULL, 'f'},
         {"linux", required_argument, NULL, 'L'},
@@ -126,6 +133,12 @@ static int arguments_parse(int argc, char **argv, struct arguments *a)
             break;
         case 'v':
             err = number_parse(optarg, &a->viewers);
+            break;
+        case 'a':
+            err = number_parse(optarg, &a->active);
+            break;
+        case 'l':
+            a->has_playlist = true;
             break;
         case 'p':
             err = number_parse(optarg, &a->part_bytes);
@@ -178,6 +191,8 @@ static int run_stack(const struct arguments *a, enum stack_mode mode)
     struct stack_options options = {
         .mode = mode,
         .viewers = (uint32_t)a->viewers,
+        .active = (uint32_t)a->active,
+        .has_playlist = a->has_playlist,
         .part_bytes = (uint32_t)a->part_bytes,
         .frame_bytes = (uint32_t)a->frame_bytes,
         .seconds = (uint32_t)a->seconds,
@@ -207,6 +222,8 @@ int main(int argc, char **argv)
         status = run_client(&a);
     else if (strcmp(command, "stack") == 0)
         status = run_stack(&a, STACK_COST);
+    else if (strcmp(command, "burst") == 0)
+        status = run_stack(&a, STACK_BURST);
     else if (strcmp(command, "ring") == 0)
         status = run_stack(&a, STACK_RING);
     else if (strcmp(command, "limit") == 0)

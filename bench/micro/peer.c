@@ -17,6 +17,8 @@ enum {
     REQUEST_BYTES_MAX = PORT_HEADER_MAX - HEADER_BYTES,
     SERVER_PORT = 8080,
     FIRST_PORT = 10000,
+    VIEWERS_PER_ADDRESS = 50000,
+    FIRST_HOST = 2, /* 10.91.0.2 and on */
     WINDOW_SCALE = 10,
     DELAYED_ACK_US = 40000, /* as Linux */
     TCP_FIN = 1,
@@ -26,7 +28,7 @@ enum {
     TCP_ACK = 16
 };
 
-static const uint8_t peer_ip[4] = {10, 91, 0, 2};
+static const uint8_t peer_network[3] = {10, 91, 0};
 static const uint8_t server_ip[4] = {10, 91, 0, 1};
 
 struct viewer {
@@ -102,11 +104,12 @@ static void peer_send(struct peer *p, uint32_t index, uint8_t flags, struct byte
     ip[6] = 0x40;
     ip[8] = 64;
     ip[9] = 6;
-    memcpy(ip + 12, peer_ip, 4);
+    memcpy(ip + 12, peer_network, 3);
+    ip[15] = (uint8_t)(FIRST_HOST + index / VIEWERS_PER_ADDRESS);
     memcpy(ip + 16, server_ip, 4);
     put16(ip + 10, ~sum_fold(sum_words(ip, IP_BYTES, 0)) & 0xffff);
 
-    put16(tcp, p->first_port + index);
+    put16(tcp, FIRST_PORT + index % VIEWERS_PER_ADDRESS);
     put16(tcp + 2, SERVER_PORT);
     put32(tcp + 4, v->send_next);
     put32(tcp + 8, v->receive_next);
@@ -144,10 +147,9 @@ int peer_init(struct peer *p, struct port_queue *queue, uint32_t viewers, uint16
 {
     const struct port_info *info = queue->driver->info(queue->port);
 
-    CHECK(FIRST_PORT + viewers <= UINT16_MAX && path_count <= 32);
+    CHECK(viewers <= PEER_VIEWERS_MAX && path_count <= 32);
     *p = (struct peer){.queue = queue,
                        .viewer_count = viewers,
-                       .first_port = FIRST_PORT,
                        .mss = mss,
                        .paths = paths,
                        .path_count = path_count,
@@ -168,7 +170,7 @@ void peer_fini(struct peer *p)
 }
 
 /* "Who has 10.91.0.1?", which also tells the server who we are. */
-static void peer_announce(struct peer *p, uint16_t operation)
+static void peer_announce(struct peer *p, uint16_t operation, uint8_t host)
 {
     uint8_t *f = p->queue->driver->tx_begin(p->queue, true);
 
@@ -184,7 +186,8 @@ static void peer_announce(struct peer *p, uint16_t operation)
     f[19] = 4;
     put16(f + 20, operation);
     memcpy(f + 22, p->mac, 6);
-    memcpy(f + 28, peer_ip, 4);
+    memcpy(f + 28, peer_network, 3);
+    f[31] = host;
     memcpy(f + 32, p->server_mac, 6);
     memcpy(f + 38, server_ip, 4);
     struct packet_out out = {.header_size = 42};
@@ -193,7 +196,8 @@ static void peer_announce(struct peer *p, uint16_t operation)
 
 void peer_greet(struct peer *p)
 {
-    peer_announce(p, 1);
+    for (uint32_t i = 0; i < p->viewer_count; i += VIEWERS_PER_ADDRESS)
+        peer_announce(p, 1, (uint8_t)(FIRST_HOST + i / VIEWERS_PER_ADDRESS));
 }
 
 void peer_connect(struct peer *p, uint32_t viewer, uint64_t now_us)
@@ -218,11 +222,17 @@ void peer_ask(struct peer *p, uint32_t viewer)
     peer_send(p, viewer, TCP_ACK | TCP_PSH, bytes_of(request, (size_t)size));
 }
 
+void peer_start_over(struct peer *p, uint32_t viewer)
+{
+    p->viewers[viewer].received = 0;
+    p->viewers[viewer].path = 0;
+}
+
 static void peer_take_arp(struct peer *p, const uint8_t *f)
 {
     memcpy(p->server_mac, f + 22, 6);
     if (get16(f + 20) == 1)
-        peer_announce(p, 2);
+        peer_announce(p, 2, f[41]);
 }
 
 /* RFC 9293 §3.8.6.3: a segment without a successor is acknowledged too. */
@@ -259,11 +269,12 @@ static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
 
     p->packets++;
     p->payload_bytes += size;
+    p->first_bytes += v->received == 0;
     v->receive_next += size;
     v->received += size;
     v->unacknowledged++;
     v->response_left -= size < v->response_left ? size : v->response_left;
-    if (v->response_left == 0 && !p->is_learning) {
+    if (v->response_left == 0 && !p->is_learning && !p->is_once) {
         p->responses++;
         peer_ask(p, index);
     } else if (v->unacknowledged >= 2 || p->is_learning) {
@@ -285,7 +296,8 @@ static void peer_take(struct peer *p, struct bytes frame)
         return;
     const uint8_t *ip = f + ETHERNET_BYTES;
     const uint8_t *tcp = ip + IP_BYTES;
-    uint32_t index = get16(tcp + 2) - p->first_port;
+    uint32_t index =
+        get16(tcp + 2) - FIRST_PORT + (ip[19] - (uint32_t)FIRST_HOST) * VIEWERS_PER_ADDRESS;
     uint32_t tcp_header = (uint32_t)(tcp[12] >> 4) * 4;
     uint32_t payload = get16(ip + 2) - IP_BYTES - tcp_header;
     if (index >= p->viewer_count)
@@ -304,6 +316,8 @@ static void peer_take(struct peer *p, struct bytes frame)
         viewer_take_data(p, index, payload);
     } else if (payload > 0) {
         p->disorder++;
+        peer_send(p, index, TCP_ACK, (struct bytes){0});
+    } else if (get32(tcp + 4) == v->receive_next - 1) { /* a keepalive probe */
         peer_send(p, index, TCP_ACK, (struct bytes){0});
     }
 }

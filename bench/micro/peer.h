@@ -11,11 +11,12 @@
 
 struct viewer;
 
+enum { PEER_VIEWERS_MAX = 200000 };
+
 struct peer {
     struct port_queue *queue;
     struct viewer *viewers;
     uint32_t viewer_count;
-    uint32_t first_port;
     uint16_t mss;
     uint8_t mac[6];
     uint8_t server_mac[6];
@@ -29,7 +30,10 @@ struct peer {
     uint32_t owed_count;
     uint64_t now_us;
 
-    uint64_t packets; /* with payload */
+    bool is_once; /* viewers do not ask again by themselves, and count their first bytes */
+
+    uint64_t first_bytes; /* viewers that have received anything */
+    uint64_t packets;     /* with payload */
     uint64_t payload_bytes;
     uint64_t responses;
     uint64_t disorder; /* packets that were not the next ones, resets, … */
@@ -49,6 +53,9 @@ void peer_connect(struct peer *p, uint32_t viewer, uint64_t now_us);
 
 /* Sends the viewer's next request. */
 void peer_ask(struct peer *p, uint32_t viewer);
+
+/* Forgets what the viewer has received and where in the list of paths it was. */
+void peer_start_over(struct peer *p, uint32_t viewer);
 
 /* Answers up to 'max' packets; returns how many there were. They are kept in 'packets' for the
  * caller to give back with rx_done(). */

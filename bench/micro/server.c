@@ -18,7 +18,8 @@ enum {
     FRAMES_PER_PART = 6,
     VIEWS = 4096,
     TURNS_MAX = 1000,
-    SETTLE_US = 10000
+    SETTLE_US = 10000,
+    KEEPALIVE_MS = 2000 /* often, so that a short run has its share of them */
 };
 
 /* AVCDecoderConfigurationRecord of a 1280x720 constrained baseline stream (made with x264). */
@@ -75,29 +76,46 @@ static int server_publish(struct server *s)
 }
 
 /* Media time runs with the frames, not with the clock: the whole window is there at once. */
+static int server_feed_frame(struct server *s)
+{
+    uint32_t n = s->frames_fed++;
+    bool is_key = n % GOP_FRAMES == 0;
+    uint32_t nal_bytes = s->frame_bytes - 4;
+
+    for (int i = 0; i < 4; i++)
+        s->frame[i] = (uint8_t)(nal_bytes >> (24 - 8 * i));
+    s->frame[4] = is_key ? 0x65 : 0x41;
+    struct access_unit au = {.is_keyframe = is_key,
+                             .dts_us = (int64_t)n * 1000000 / FRAME_RATE,
+                             .pts_us = (int64_t)n * 1000000 / FRAME_RATE,
+                             .data = bytes_of(s->frame, s->frame_bytes)};
+    return publication_unit(s->publication, &au, s->shard.now_us);
+}
+
 static int server_feed(struct server *s, uint32_t part_bytes)
 {
-    uint32_t frame_bytes = part_bytes / FRAMES_PER_PART;
-    uint8_t *frame = malloc(frame_bytes);
-    int err = frame == NULL ? -ENOMEM : 0;
+    int err = 0;
 
-    for (uint32_t i = 0; err == 0 && i < frame_bytes; i++)
-        frame[i] = (uint8_t)(i * 31);
+    s->frame_bytes = part_bytes / FRAMES_PER_PART;
+    s->frame = malloc(s->frame_bytes);
+    if (s->frame == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < s->frame_bytes; i++)
+        s->frame[i] = (uint8_t)(i * 31);
     for (int n = 0; err == 0 && n < MEDIA_SECONDS * FRAME_RATE; n++) {
-        bool is_key = n % GOP_FRAMES == 0;
-        uint32_t nal_bytes = frame_bytes - 4;
-        for (int i = 0; i < 4; i++)
-            frame[i] = (uint8_t)(nal_bytes >> (24 - 8 * i));
-        frame[4] = is_key ? 0x65 : 0x41;
-        struct access_unit au = {.is_keyframe = is_key,
-                                 .dts_us = (int64_t)n * 1000000 / FRAME_RATE,
-                                 .pts_us = (int64_t)n * 1000000 / FRAME_RATE,
-                                 .data = bytes_of(frame, frame_bytes)};
-        err = publication_unit(s->publication, &au, s->shard.now_us);
+        err = server_feed_frame(s);
         shard_read_clocks(&s->shard);
         (void)shard_turn(&s->shard);
     }
-    free(frame);
+    return err;
+}
+
+int server_feed_part(struct server *s)
+{
+    int err = 0;
+
+    for (int n = 0; err == 0 && n < FRAMES_PER_PART; n++)
+        err = server_feed_frame(s);
     return err;
 }
 
@@ -112,8 +130,18 @@ static void server_settle(struct server *s)
     }
 }
 
+void server_next_path(struct server *s, char path[static SERVER_PATH_BYTES])
+{
+    const struct channel_snapshot *snapshot =
+        channel_snapshot(channel_find(s->channels, bytes_of_str("bench")));
+    const struct track_snapshot *track = &snapshot->tracks[0];
+
+    snprintf(path, SERVER_PATH_BYTES, "/live/bench/%s-%lu.%u.m4s", track->name, track->next_msn,
+             track->next_part);
+}
+
 /* The parts of the latest snapshot, the growing segment's first part excluded. */
-static int server_list_paths(struct server *s)
+static int server_list_paths(struct server *s, bool has_playlist)
 {
     struct channel *ch = channel_find(s->channels, bytes_of_str("bench"));
     const struct channel_snapshot *snapshot = ch == NULL ? NULL : channel_snapshot(ch);
@@ -121,7 +149,9 @@ static int server_list_paths(struct server *s)
     if (snapshot == NULL || snapshot->track_count != 1)
         return -ENOENT;
     const struct track_snapshot *track = &snapshot->tracks[0];
-    for (uint32_t i = 0; i < track->segment_count; i++) {
+    if (has_playlist)
+        snprintf(s->paths[s->path_count++], SERVER_PATH_BYTES, "/live/bench/%s.m3u8", track->name);
+    for (uint32_t i = 0; !has_playlist && i < track->segment_count; i++) {
         const struct segment_entry *segment = &track->segments[i];
         for (uint32_t part = 0; part < segment->part_count && s->path_count < SERVER_PATHS_MAX;
              part++)
@@ -134,7 +164,8 @@ static int server_list_paths(struct server *s)
 static int server_listen(struct server *s, struct port *port, uint32_t viewers)
 {
     struct port_queue *queue = port->driver->queue(port, 0);
-    struct net_config net = {.mtu = port->driver->info(port)->mtu};
+    struct net_config net = {.mtu = port->driver->info(port)->mtu,
+                             .keepalive_idle_ms = KEEPALIVE_MS};
     struct endpoint local;
 
     s->env = (struct transport_env){
@@ -169,7 +200,8 @@ static int server_register(struct server *s, struct port *port)
     return err;
 }
 
-int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes)
+int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes,
+                bool has_playlist)
 {
     int err = -ENOMEM;
 
@@ -202,7 +234,7 @@ int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t 
     if (err == 0)
         server_settle(s);
     if (err == 0)
-        err = server_list_paths(s);
+        err = server_list_paths(s, has_playlist);
 
 out:
     if (err < 0) {
@@ -221,5 +253,7 @@ void server_close(struct server *s)
     shard_fini(&s->shard);
     store_free(&s->store);
     free(s->publication);
+    free(s->frame);
     s->publication = NULL;
+    s->frame = NULL;
 }

@@ -24,13 +24,22 @@ struct server {
     struct http_server *http;
     struct publication *publication;
     uint64_t random_state;
+    uint8_t *frame;
+    uint32_t frame_bytes;
+    uint32_t frames_fed;
     uint32_t path_count; /* of the parts that can be fetched */
     char paths[SERVER_PATHS_MAX][SERVER_PATH_BYTES];
 };
 
-/* Starts a zeroed server on 10.91.0.1:8080 with parts of about 'part_bytes'. 0 or -errno (on
- * stderr). */
-int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes);
+/* Starts a zeroed server on 10.91.0.1:8080 with parts of about 'part_bytes'; its 'paths' are those
+ * of the parts, or of the media playlist alone. 0 or -errno (on stderr). */
+int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes,
+                bool has_playlist);
+
+/* The path of the part that comes next: asking for it waits. */
+void server_next_path(struct server *s, char path[static SERVER_PATH_BYTES]);
+/* The media of one more part arrives. 0 or -errno. */
+int server_feed_part(struct server *s);
 void server_close(struct server *s);
 
 #endif

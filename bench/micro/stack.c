@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
@@ -22,6 +23,9 @@ enum {
     PEER_BURST = 32,
     LEARN_TURNS_MAX = 200000,
     WARM_UP_US = 500000,
+    BURST_TIMEOUT_US = 5000000,
+    CALIBRATION_US = 20000,
+    SERVER_CORE = 0,
     WINDOW_US = 20000,
     WINDOW_PACKETS_MIN = 5000,
     PEER_CORE = 1,
@@ -37,7 +41,13 @@ struct bench {
     uint64_t server_cycles;
     uint64_t timed_packets; /* that server_cycles were spent on */
     uint64_t timed_bytes;
-    double best_cycles; /* per packet, of the best window */
+    uint64_t timed_responses;
+    bool has_cpu_clock; /* see cycles_now() */
+    double tsc_per_ns;
+    double best_cycles;       /* per packet, of the best window */
+    double connection_cycles; /* from SYN to accepted */
+    uint64_t connection_bytes;
+    uint32_t active;
     atomic_bool stop;
     atomic_uint_fast64_t packets; /* published by the peer's thread */
     atomic_uint_fast64_t payload_bytes;
@@ -67,12 +77,36 @@ static uint64_t resident_bytes(void)
     return strtoul(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The clock of what is measured once, so that a round without a preemption cannot be waited for:
+ * the thread's processor time, in units of the TSC. Else the TSC itself, which costs nothing. */
+static uint64_t cycles_now(const struct bench *b)
+{
+    struct timespec used;
+
+    if (!b->has_cpu_clock || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) < 0)
+        return __rdtsc();
+    return (uint64_t)(((double)used.tv_sec * 1e9 + (double)used.tv_nsec) * b->tsc_per_ns);
+}
+
+/* From here on, processor time counts. */
+static void use_cpu_clock(struct bench *b)
+{
+    uint64_t start = __rdtsc();
+    uint64_t start_us = clock_monotonic_us();
+
+    while (clock_monotonic_us() - start_us < CALIBRATION_US)
+        ;
+    b->tsc_per_ns = (double)(__rdtsc() - start) / (double)(clock_monotonic_us() - start_us) / 1e3;
+    b->has_cpu_clock = true;
+    b->server_cycles = 0;
+}
+
 static void server_turn_timed(struct bench *b)
 {
     shard_read_clocks(&b->server.shard);
-    uint64_t start = __rdtsc();
+    uint64_t start = cycles_now(b);
     (void)shard_turn(&b->server.shard);
-    b->server_cycles += __rdtsc() - start;
+    b->server_cycles += cycles_now(b) - start;
 }
 
 /* The peer's burst. Giving the packets back is the server's cost: with a NIC, its transmit
@@ -83,9 +117,9 @@ static unsigned peer_turn_timed(struct bench *b)
     struct port_queue *q = b->peer.queue;
     unsigned count = peer_poll(&b->peer, packets, PEER_BURST, b->server.shard.now_us);
 
-    uint64_t start = __rdtsc();
+    uint64_t start = cycles_now(b);
     q->driver->rx_done(q, packets, count);
-    b->server_cycles += __rdtsc() - start;
+    b->server_cycles += cycles_now(b) - start;
     q->driver->tx_flush(q, b->server.shard.now_us);
     return count;
 }
@@ -115,16 +149,24 @@ static void settle(struct bench *b)
 
 static int connect_all(struct bench *b)
 {
+    uint64_t before = resident_bytes();
+
     peer_greet(&b->peer);
     b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
     settle(b);
+    use_cpu_clock(b);
     for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
         peer_connect(&b->peer, i, b->server.shard.now_us);
-        if (i % PEER_BURST == PEER_BURST - 1 || i == b->peer.viewer_count - 1) {
-            b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
-            settle(b);
-        }
+        if (i % PEER_BURST != PEER_BURST - 1 && i != b->peer.viewer_count - 1)
+            continue;
+        b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
+        server_turn_timed(b);
+        (void)peer_turn_timed(b);
     }
+    b->connection_cycles = (double)b->server_cycles / b->peer.viewer_count;
+    b->has_cpu_clock = false;
+    settle(b);
+    b->connection_bytes = (resident_bytes() - before) / b->peer.viewer_count;
     for (uint32_t i = 0; i < b->peer.viewer_count; i++)
         if (!peer_is_established(&b->peer, i)) {
             fprintf(stderr, "leat-bench: viewer %u of %u could not connect\n", i,
@@ -157,9 +199,9 @@ static int learn_sizes(struct bench *b)
 
 static void ask_all(struct bench *b)
 {
-    for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
+    for (uint32_t i = 0; i < b->active; i++) {
         peer_ask(&b->peer, i);
-        if (i % PEER_BURST != PEER_BURST - 1 && i != b->peer.viewer_count - 1)
+        if (i % PEER_BURST != PEER_BURST - 1 && i != b->active - 1)
             continue;
         b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
         server_turn_timed(b);
@@ -169,14 +211,17 @@ static void ask_all(struct bench *b)
 }
 
 static void print_result(const struct bench *b, uint64_t packets, uint64_t payload_bytes,
-                         uint64_t elapsed_us, uint64_t connection_bytes, FILE *out)
+                         uint64_t elapsed_us, FILE *out)
 {
     fprintf(out,
             "{\"packets\": %lu, \"payload_bytes\": %lu, \"cycles\": %lu, \"elapsed_us\": %lu, "
             "\"responses\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu, "
-            "\"best_cycles\": %.1f}\n",
-            packets, payload_bytes, b->server_cycles, elapsed_us, b->peer.responses,
-            b->peer.disorder, connection_bytes, isfinite(b->best_cycles) ? b->best_cycles : 0);
+            "\"best_cycles\": %.1f, \"connection_cycles\": %.1f, \"timeouts\": %lu, "
+            "\"keepalives\": %lu}\n",
+            packets, payload_bytes, b->server_cycles, elapsed_us, b->timed_responses,
+            b->peer.disorder, b->connection_bytes, isfinite(b->best_cycles) ? b->best_cycles : 0,
+            b->connection_cycles, counter_read(&b->server.counters.tcp_timeouts),
+            counter_read(&b->server.counters.tcp_keepalives_sent));
 }
 
 /* One round of server and peer. Time in which somebody else had the core is not the server's: such
@@ -186,6 +231,7 @@ static void round_timed(struct bench *b)
     uint64_t cycles = b->server_cycles;
     uint64_t packets = b->peer.packets;
     uint64_t payload_bytes = b->peer.payload_bytes;
+    uint64_t responses = b->peer.responses;
     long before = preemptions();
 
     server_turn_timed(b);
@@ -194,6 +240,7 @@ static void round_timed(struct bench *b)
     if (preemptions() == before) {
         b->timed_packets += b->peer.packets - packets;
         b->timed_bytes += b->peer.payload_bytes - payload_bytes;
+        b->timed_responses += b->peer.responses - responses;
     } else {
         b->server_cycles = cycles;
     }
@@ -218,8 +265,7 @@ static void run_windows(struct bench *b, uint64_t until_us)
     }
 }
 
-static int run_cost(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
-                    FILE *out)
+static int run_cost(struct bench *b, const struct stack_options *options, FILE *out)
 {
     uint64_t warm_until_us = clock_monotonic_us() + WARM_UP_US;
 
@@ -229,7 +275,7 @@ static int run_cost(struct bench *b, const struct stack_options *options, uint64
     b->server_cycles = 0;
     b->timed_packets = 0;
     b->timed_bytes = 0;
-    b->peer.responses = 0;
+    b->timed_responses = 0;
     b->peer.disorder = 0;
     uint64_t start_us = clock_monotonic_us();
     uint64_t until_us = start_us + (uint64_t)options->seconds * 1000000;
@@ -238,20 +284,61 @@ static int run_cost(struct bench *b, const struct stack_options *options, uint64
         fprintf(stderr, "leat-bench: the stack stood still\n");
         return -EIO;
     }
-    print_result(b, b->timed_packets, b->timed_bytes, clock_monotonic_us() - start_us,
-                 connection_bytes, out);
+    print_result(b, b->timed_packets, b->timed_bytes, clock_monotonic_us() - start_us, out);
     return 0;
+}
+
+/* Time until the last of all who wait for a part has its first bytes. The server's cycles count,
+ * not the peer's: it would be elsewhere. */
+static int run_burst(struct bench *b, FILE *out)
+{
+    static char path[1][SERVER_PATH_BYTES];
+
+    b->peer.is_once = true;
+    server_next_path(&b->server, path[0]);
+    b->peer.paths = (const char(*)[SERVER_PATH_BYTES])path;
+    b->peer.path_count = 1;
+    for (uint32_t i = 0; i < b->peer.viewer_count; i++)
+        peer_start_over(&b->peer, i);
+    b->peer.first_bytes = 0;
+    ask_all(b);
+    settle(b);
+    if (b->peer.first_bytes != 0) {
+        fprintf(stderr, "leat-bench: %lu viewers did not wait\n", b->peer.first_bytes);
+        return -EIO;
+    }
+    use_cpu_clock(b);
+    uint64_t start_us = clock_monotonic_us();
+    uint64_t start = cycles_now(b);
+    int err = server_feed_part(&b->server);
+    b->server_cycles += cycles_now(b) - start;
+    while (err == 0 && b->peer.first_bytes < b->active) {
+        server_turn_timed(b);
+        while (peer_turn_timed(b) == PEER_BURST)
+            ;
+        if (clock_monotonic_us() - start_us > BURST_TIMEOUT_US)
+            err = -ETIMEDOUT;
+    }
+    uint64_t elapsed_us = clock_monotonic_us() - start_us;
+    print_result(b, b->peer.packets, b->peer.payload_bytes, elapsed_us, out);
+    return err;
+}
+
+static void pin_to(unsigned core)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
 static void *peer_main(void *argument)
 {
     struct bench *b = argument;
     struct packet_in packets[PEER_BURST];
-    cpu_set_t set;
 
-    CPU_ZERO(&set);
-    CPU_SET(PEER_CORE, &set);
-    pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    pin_to(PEER_CORE);
     b->peer.queue = b->ports[1]->driver->queue(b->ports[1], 0); /* adopts this thread */
     struct port_queue *q = b->peer.queue;
     while (!atomic_load_explicit(&b->stop, memory_order_relaxed)) {
@@ -274,8 +361,7 @@ static void server_run_until(struct bench *b, uint64_t until_us)
     } while (b->server.shard.now_us < until_us);
 }
 
-static int run_ring(struct bench *b, const struct stack_options *options, uint64_t connection_bytes,
-                    FILE *out)
+static int run_ring(struct bench *b, const struct stack_options *options, FILE *out)
 {
     pthread_t thread;
 
@@ -293,7 +379,7 @@ static int run_ring(struct bench *b, const struct stack_options *options, uint64
     uint64_t elapsed_us = clock_monotonic_us() - start_us;
     atomic_store(&b->stop, true);
     pthread_join(thread, NULL);
-    print_result(b, packets, payload_bytes, elapsed_us, connection_bytes, out);
+    print_result(b, packets, payload_bytes, elapsed_us, out);
     return 0;
 }
 
@@ -304,10 +390,13 @@ int stack_run(const struct stack_options *options, FILE *out)
         .device = "net_ring0", .memory_bytes = PORT_MEMORY, .use_hugepages = false};
     uint16_t mtu = (uint16_t)(options->frame_bytes + IP_TCP_BYTES + TIMESTAMP_BYTES);
 
-    if (options->frame_bytes < 536 || options->frame_bytes > 65400 || options->viewers > 50000) {
-        fprintf(stderr, "leat-bench: --frame must be 536 to 65400, --viewers at most 50000\n");
+    if (options->frame_bytes < 536 || options->frame_bytes > 65400 ||
+        options->viewers > PEER_VIEWERS_MAX) {
+        fprintf(stderr, "leat-bench: --frame must be 536 to 65400, --viewers at most %d\n",
+                PEER_VIEWERS_MAX);
         return -EINVAL;
     }
+    pin_to(SERVER_CORE); /* or it may share the peer's */
     int err = dpdk_init(&dpdk);
     if (err < 0)
         return err;
@@ -316,7 +405,8 @@ int stack_run(const struct stack_options *options, FILE *out)
     err = dpdk_open_pair(&dpdk, mtu, true, b.ports);
     if (err < 0)
         return err;
-    err = server_open(&b.server, b.ports[0], options->viewers, options->part_bytes);
+    err = server_open(&b.server, b.ports[0], options->viewers, options->part_bytes,
+                      options->has_playlist);
     if (err < 0)
         return err;
     struct port_queue *q = b.ports[1]->driver->queue(b.ports[1], 0);
@@ -326,16 +416,18 @@ int stack_run(const struct stack_options *options, FILE *out)
                   (const char(*)[96])b.server.paths, b.server.path_count);
     if (err < 0)
         goto out;
-    uint64_t before = resident_bytes();
+    b.active = options->active != 0 && options->active < options->viewers ? options->active
+                                                                          : options->viewers;
     err = connect_all(&b);
     if (err < 0)
         goto out;
-    uint64_t connection_bytes = (resident_bytes() - before) / options->viewers;
     err = learn_sizes(&b);
     if (err < 0)
         goto out;
-    err = options->mode == STACK_RING ? run_ring(&b, options, connection_bytes, out)
-                                      : run_cost(&b, options, connection_bytes, out);
+    if (options->mode == STACK_BURST)
+        err = run_burst(&b, out);
+    else
+        err = options->mode == STACK_RING ? run_ring(&b, options, out) : run_cost(&b, options, out);
 
 out:
     if (err < 0 || b.peer.disorder > 0)

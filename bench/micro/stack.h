@@ -3,18 +3,22 @@
 #ifndef BENCH_MICRO_STACK_H
 #define BENCH_MICRO_STACK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 enum stack_mode {
-    STACK_COST, /* one thread; only the server's turns are timed */
-    STACK_RING, /* server and peer on a core each, wall clock */
-    STACK_LIMIT /* no stack at all: the loop that bounds STACK_RING */
+    STACK_COST,  /* one thread; only the server's turns are timed */
+    STACK_RING,  /* server and peer on a core each, wall clock */
+    STACK_BURST, /* one thread: a part is finished for which all viewers wait */
+    STACK_LIMIT  /* no stack at all: the loop that bounds STACK_RING */
 };
 
 struct stack_options {
     enum stack_mode mode;
     uint32_t viewers;
+    uint32_t active;   /* viewers that ask; the others only hold their connections */
+    bool has_playlist; /* they ask for the playlist, not for parts */
     uint32_t part_bytes;
     uint32_t
         frame_bytes; /* payload per frame: 1448, or more as a segmentation-offload port takes it */
