@@ -389,8 +389,7 @@ static void timestamp_take(struct net_stack *s, struct tcp_conn *c,
 {
     /* RFC 7323 §4.3 (2): of the segment that the next ACK will be for. */
     if ((c->flags & CONN_HAS_TIMESTAMPS) == 0 || !segment->options.has_timestamps ||
-        seq_is_after(segment->seq, c->last_ack) ||
-        seq_is_before(segment->options.ts_value, c->ts_recent))
+        seq_is_after(segment->seq, c->last_ack) || !paws_is_ok(s, c, segment))
         return;
     c->ts_recent = segment->options.ts_value;
     c->ts_recent_us = s->now_us;

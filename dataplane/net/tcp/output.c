@@ -205,8 +205,8 @@ void tcp_send_ack(struct net_stack *s, struct tcp_conn *c)
         if (c->duplicate.start != c->duplicate.end)
             blocks[count++] = c->duplicate;
         c->duplicate = (struct tcp_sack_block){0};
-        count += reassembly_blocks(&c->reassembly, &s->tcp.buffers, c->rcv_nxt, c->recent_seq,
-                                   blocks + count, TCP_SACK_BLOCKS_MAX - count);
+        count += reassembly_blocks(&c->reassembly, &s->tcp.buffers, c->rcv_nxt, blocks + count,
+                                   TCP_SACK_BLOCKS_MAX - count);
         size_t used = (c->flags & CONN_HAS_TIMESTAMPS) != 0 ? TCP_TIMESTAMPS_SIZE : 0;
         p.option_size =
             (uint8_t)tcp_options_write_sack(blocks, count, TCP_OPTIONS_MAX - used, options);

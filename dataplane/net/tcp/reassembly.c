@@ -127,29 +127,76 @@ uint32_t reassembly_pop(struct reassembly *r, struct pool *pool, uint32_t seq,
     return index;
 }
 
-unsigned reassembly_blocks(const struct reassembly *r, const struct pool *pool, uint32_t from,
-                           uint32_t recent, struct tcp_sack_block *blocks, unsigned max)
+/* The block that '*b' begins; moves '*b' behind it. */
+static struct tcp_sack_block block_next(const struct pool *pool, const struct reassembly_buffer **b)
 {
-    unsigned count = 0;
+    struct tcp_sack_block block = {.start = (*b)->seq, .end = buffer_end(*b)};
+
+    for (*b = buffer_at(pool, (*b)->next); *b != NULL && (*b)->seq == block.end;
+         *b = buffer_at(pool, (*b)->next))
+        block.end = buffer_end(*b);
+    return block;
+}
+
+static bool block_has(const struct tcp_sack_block *block, uint32_t seq)
+{
+    return seq - block->start < block->end - block->start;
+}
+
+/* False: no block there. */
+static bool block_at(const struct reassembly *r, const struct pool *pool, uint32_t seq,
+                     struct tcp_sack_block *ret_block)
+{
     const struct reassembly_buffer *b = buffer_at(pool, r->head);
 
     while (b != NULL) {
-        struct tcp_sack_block block = {.start = b->seq, .end = buffer_end(b)};
-        for (b = buffer_at(pool, b->next); b != NULL && b->seq == block.end;
-             b = buffer_at(pool, b->next))
-            block.end = buffer_end(b);
-        if (!seq_is_after(block.start, from)) /* acknowledged already */
-            continue;
-        bool is_recent = !seq_is_before(recent, block.start) && seq_is_before(recent, block.end);
-        if (is_recent) {
-            /* To the front; the last one falls off a full array. */
-            unsigned keep = count < max ? count : max - 1;
-            memmove(blocks + 1, blocks, keep * sizeof(*blocks));
-            blocks[0] = block;
-            count = keep + 1;
-        } else if (count < max) {
-            blocks[count++] = block;
-        }
+        *ret_block = block_next(pool, &b);
+        if (block_has(ret_block, seq))
+            return true;
+    }
+    return false;
+}
+
+void reassembly_note(struct reassembly *r, const struct pool *pool, uint32_t seq)
+{
+    uint32_t before[REASSEMBLY_RECENTS];
+    struct tcp_sack_block block;
+    unsigned count = 0;
+
+    if (!block_at(r, pool, seq, &block))
+        return;
+    memcpy(before, r->recent, sizeof(before));
+    r->recent[count++] = seq;
+    for (unsigned i = 0; i < REASSEMBLY_RECENTS && count < REASSEMBLY_RECENTS; i++)
+        if (!block_has(&block, before[i]))
+            r->recent[count++] = before[i];
+}
+
+static unsigned block_add(struct tcp_sack_block *blocks, unsigned count, unsigned max,
+                          const struct tcp_sack_block *block)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (blocks[i].start == block->start)
+            return count;
+    if (count < max)
+        blocks[count++] = *block;
+    return count;
+}
+
+unsigned reassembly_blocks(const struct reassembly *r, const struct pool *pool, uint32_t from,
+                           struct tcp_sack_block *blocks, unsigned max)
+{
+    const struct reassembly_buffer *b = buffer_at(pool, r->head);
+    struct tcp_sack_block block;
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < REASSEMBLY_RECENTS && b != NULL; i++)
+        if (block_at(r, pool, r->recent[i], &block) && seq_is_after(block.start, from))
+            count = block_add(blocks, count, max, &block);
+    while (b != NULL && count < max) {
+        block = block_next(pool, &b);
+        if (seq_is_after(block.start, from)) /* else acknowledged already */
+            count = block_add(blocks, count, max, &block);
     }
     return count;
 }

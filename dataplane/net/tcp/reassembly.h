@@ -7,7 +7,7 @@
 #include "dataplane/net/pool.h"
 #include "dataplane/net/tcp/options.h"
 
-enum { REASSEMBLY_BUFFER_BYTES = 2048 - 12 };
+enum { REASSEMBLY_BUFFER_BYTES = 2048 - 12, REASSEMBLY_RECENTS = 3 };
 
 struct reassembly_buffer {
     uint32_t next;
@@ -18,7 +18,8 @@ struct reassembly_buffer {
 
 struct reassembly {
     uint32_t head;
-    uint32_t count; /* buffers */
+    uint32_t count;                      /* buffers */
+    uint32_t recent[REASSEMBLY_RECENTS]; /* a number in each block, the latest changed first */
 };
 
 void reassembly_init(struct reassembly *r);
@@ -41,9 +42,12 @@ void reassembly_trim(struct reassembly *r, struct pool *pool, uint32_t seq);
 uint32_t reassembly_pop(struct reassembly *r, struct pool *pool, uint32_t seq,
                         struct bytes *ret_data);
 
-/* The contiguous blocks behind 'from', the one that holds 'recent' first (RFC 2018 §4). Returns
- * how many, at most 'max'. */
+/* Remembers that the block around 'seq' is the one that changed last. */
+void reassembly_note(struct reassembly *r, const struct pool *pool, uint32_t seq);
+
+/* The contiguous blocks behind 'from': those that changed last first, latest to earliest, then
+ * others (RFC 2018 §4). Returns how many, at most 'max'. */
 unsigned reassembly_blocks(const struct reassembly *r, const struct pool *pool, uint32_t from,
-                           uint32_t recent, struct tcp_sack_block *blocks, unsigned max);
+                           struct tcp_sack_block *blocks, unsigned max);
 
 #endif

@@ -399,11 +399,16 @@ static void in_order(struct net_stack *s, struct tcp_conn *c, struct bytes data)
 
 static void out_of_order(struct net_stack *s, struct tcp_conn *c, uint32_t seq, struct bytes data)
 {
+    uint32_t end = seq + (uint32_t)data.size;
+
     NET_COUNT(s, tcp_out_of_order);
+    /* All of it was there already (RFC 2883 §4.1.2). */
+    if (data.size > 0 && !seq_is_before(reassembly_edge(&c->reassembly, &s->tcp.buffers, seq), end))
+        c->duplicate = (struct tcp_sack_block){.start = seq, .end = end};
     if (data.size > 0 && !reassembly_add(&c->reassembly, &s->tcp.buffers, seq, data,
                                          s->config.reassembly_per_stream_max))
         NET_COUNT(s, tcp_no_buffer_left);
-    c->recent_seq = seq;
+    reassembly_note(&c->reassembly, &s->tcp.buffers, seq);
     tcp_send_ack(s, c); /* the duplicate that tells the sender; never delayed */
 }
 

@@ -182,7 +182,6 @@ struct tcp_conn {
     uint32_t delivered; /* next number for the user: rcv_nxt, less what waits while paused */
     uint32_t last_ack;  /* rcv_nxt as last sent (RFC 7323 §4.3) */
     uint32_t fin_seq;
-    uint32_t recent_seq;             /* of the latest segment out of order */
     struct tcp_sack_block duplicate; /* to report (RFC 2883); start == end: none */
     uint32_t unacked_bytes;          /* received since our last ACK */
     uint32_t rcv_mss;                /* largest segment seen */

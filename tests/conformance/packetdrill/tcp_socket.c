@@ -87,7 +87,13 @@ static void on_data(struct stream *stream, struct bytes in, uint64_t now_us)
 
     (void)now_us;
     if (!s->has_fd && !s->is_deferred && s->parent == NULL) {
-        stream_abort(stream); /* nobody will read it: RFC 1122 §4.2.2.13 */
+        /* Nobody will read it (RFC 1122 §4.2.2.13): reset as if there were no connection. */
+        struct tcp_conn *c = tcp_sock_conn(s);
+        tcp_send_control(shim_stack(s->shim), &(struct tcp_control){.local = stream->local,
+                                                                    .peer = stream->peer,
+                                                                    .seq = c->snd_nxt,
+                                                                    .flags = TCP_RST});
+        tcp_conn_close(shim_stack(s->shim), c, -ECONNABORTED);
         return;
     }
     if (!s->is_read_shut && !byte_queue_push(&s->received, in.ptr, in.size))

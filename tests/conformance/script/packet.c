@@ -166,7 +166,7 @@ static size_t tcp_build(struct run *r, const struct script_packet *p, int line)
         return script_fail(r->error, line, "the SYN of connect() comes first: say '> S …'");
     bool is_syn = (p->flags & (FLAG_SYN | FLAG_ACK)) == FLAG_SYN;
     if (is_syn && p->seq != c->remote_isn)
-        c->is_isn_known = false; /* between the same endpoints, another connection */
+        c->is_isn_stale = true; /* between the same endpoints, another connection */
     if ((p->flags & FLAG_SYN) != 0)
         c->remote_isn = p->seq;
     memset(tcp, 0, TCP_SIZE);
@@ -389,8 +389,10 @@ static void conn_learn(struct run *r, const struct script_packet *p, const uint8
         c->local_port = load_be16(l4);
         memcpy(r->local, packet + (r->family == 4 ? 12 : 8), r->family == 4 ? 4 : 16);
     }
-    if (!c->is_isn_known && protocol_of(packet) == PROTOCOL_TCP && (l4[13] & FLAG_SYN) != 0) {
+    if ((!c->is_isn_known || c->is_isn_stale) && protocol_of(packet) == PROTOCOL_TCP &&
+        (l4[13] & FLAG_SYN) != 0) {
         c->is_isn_known = true;
+        c->is_isn_stale = false;
         c->script_isn = p->seq;
         c->live_isn = load_be32(l4 + 4);
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 enum {
+    SLEEP_MAX_US = 1000000000,
     TOLERANCE_US = 4000,
     WORKER_WAIT_S = 2,        /* of real time, for a call that must have returned */
     WORKER_SPINS_MAX = 200000 /* of sched_yield() until a call blocks or has returned */
@@ -48,9 +49,10 @@ static bool time_wait(struct run *r, const struct script_event *event)
     int64_t due_us = (t->kind == TIME_AFTER ? r->offset_us : 0) + t->begin_us;
     int64_t now_us = script_now_us(r);
 
-    if (t->kind != TIME_ANY && due_us > now_us) {
-        r->ifc.usleep(r->ifc.userdata, (useconds_t)(due_us - now_us));
-        now_us = due_us;
+    while (t->kind != TIME_ANY && due_us > now_us) {
+        int64_t step_us = due_us - now_us < SLEEP_MAX_US ? due_us - now_us : SLEEP_MAX_US;
+        r->ifc.usleep(r->ifc.userdata, (useconds_t)step_us);
+        now_us += step_us;
     }
     return time_check(r, event, now_us);
 }

@@ -19,6 +19,7 @@ struct run_conn {
     uint16_t local_port;
     uint16_t remote_port;
     bool is_isn_known;
+    bool is_isn_stale;   /* the next SYN of the stack begins another connection */
     uint32_t script_isn; /* of the stack */
     uint32_t live_isn;
     uint32_t remote_isn;

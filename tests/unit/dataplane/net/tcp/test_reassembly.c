@@ -113,12 +113,21 @@ static void test_reassembly_reports_blocks(void **state)
     reassembly_init(&r);
     for (uint32_t i = 1; i <= 5; i++)
         assert_true(reassembly_add(&r, &pool, 100 * i, bytes_of_str("abc"), 8));
-    assert_int_equal(reassembly_blocks(&r, &pool, 50, 501, b, 3), 3);
+    reassembly_note(&r, &pool, 501);
+    assert_int_equal(reassembly_blocks(&r, &pool, 50, b, 3), 3);
     assert_int_equal(b[0].start, 500);
     assert_int_equal(b[0].end, 503);
     assert_int_equal(b[1].start, 100);
     assert_int_equal(b[2].start, 200);
-    assert_int_equal(reassembly_blocks(&r, &pool, 450, 100, b, 3), 1); /* the rest is acked */
+    assert_int_equal(reassembly_blocks(&r, &pool, 450, b, 3), 1); /* the rest is acked */
+
+    reassembly_note(&r, &pool, 300);
+    reassembly_note(&r, &pool, 500);
+    assert_int_equal(reassembly_blocks(&r, &pool, 50, b, 4), 4);
+    assert_int_equal(b[0].start, 500);
+    assert_int_equal(b[1].start, 300);
+    assert_int_equal(b[2].start, 100);
+    assert_int_equal(b[3].start, 200);
     reassembly_clear(&r, &pool);
     pool_fini(&pool);
 }
