@@ -538,6 +538,10 @@ bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const str
     }
     if (kind == NET_ERROR_UNREACHABLE) {
         NET_COUNT(s, net_icmp_unreachables);
+        if (c->state == TCP_SYN_SENT) { /* nothing to lose yet: told at once (RFC 1122 §4.2.3.5) */
+            tcp_conn_close(s, c, -EHOSTUNREACH);
+            return true;
+        }
         c->soft_error = -EHOSTUNREACH; /* RFC 1122 §4.2.3.9: a hint, should it time out */
         return true;
     }

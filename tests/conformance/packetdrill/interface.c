@@ -129,14 +129,20 @@ static uint64_t deadline_after(const struct shim *sh, uint64_t timeout_us)
 
 static int tcp_connect(struct shim *sh, struct sock *s, const struct endpoint *peer)
 {
-    int result = tcp_sock_connect(s, peer);
+    bool is_told = s->is_connect_due && s->stream != NULL && !s->is_connecting;
 
+    if (is_told) {
+        s->is_connect_due = false;
+        return 0;
+    }
+    int result = tcp_sock_connect(s, peer);
     if (result < 0)
         return result;
     shim_pump(sh);
     uint64_t deadline_us = deadline_after(sh, s->send_timeout_us);
     while (s->is_connecting && !s->is_nonblocking && shim_wait(sh, deadline_us))
         continue;
+    s->is_connect_due = s->is_connecting;
     if (s->is_connecting)
         return -EINPROGRESS;
     result = -s->error;

@@ -11,6 +11,7 @@ enum {
     STREAMS_MAX = 64,
     SEND_QUEUE_MAX = 64 << 20,
     ROUNDS_MAX = 256,
+    ALONE_MS = 500,   /* of real time; packetdrill gives up after 1,000 */
     SETTLE_MS = 1000, /* of real time, for a thread that never calls again */
     MTU_DEFAULT = 1500
 };
@@ -131,6 +132,25 @@ static void away_remove(struct shim *sh)
         }
 }
 
+/* Sleeps until something changes. A call with a time-out may be all that the script still waits
+ * for: when the driver has not come back for long, time moves here. */
+static void waiter_sleep(struct shim *sh, struct waiter *w)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)ALONE_MS * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    int error = pthread_cond_timedwait(&sh->changed, &sh->lock, &until);
+    if (error == ETIMEDOUT && w->deadline_us != UINT64_MAX && w->seen == sh->generation) {
+        uint64_t next_us = shim_next_us(sh);
+        shim_advance(sh, next_us > sh->now_us ? next_us : sh->now_us + 1);
+    }
+}
+
 bool shim_wait(struct shim *sh, uint64_t deadline_us)
 {
     if (deadline_us <= sh->now_us)
@@ -147,7 +167,7 @@ bool shim_wait(struct shim *sh, uint64_t deadline_us)
     list_push_back(&sh->waiters, &w.link);
     pthread_cond_broadcast(&sh->settled);
     while (w.seen == sh->generation)
-        pthread_cond_wait(&sh->changed, &sh->lock);
+        waiter_sleep(sh, &w);
     list_remove(&w.link);
     /* Until the next shim_wait() or the thread's next call, time waits for it. */
     if (sh->away_count < SHIM_AWAY_MAX)

@@ -114,6 +114,7 @@ struct sock {
     bool is_listening;
     bool is_connecting;
     bool was_connected;
+    bool is_connect_due; /* connect() said EINPROGRESS, and is to say 0 once */
     bool is_eof;
     bool is_read_shut;
     bool is_write_shut;

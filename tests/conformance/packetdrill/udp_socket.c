@@ -85,15 +85,20 @@ ssize_t udp_sock_receive(struct sock *s, void *buf, size_t size, int flags,
     return (ssize_t)result;
 }
 
+/* A datagram may wait for the neighbour's address, so it owns its bytes. */
+struct datagram_block {
+    struct blob blob;
+    uint8_t data[];
+};
+
 static void datagram_release(struct blob *b)
 {
-    free(b->owner);
+    free(CONTAINER_OF(b, struct datagram_block, blob));
 }
 
 ssize_t udp_sock_send(struct sock *s, const void *buf, size_t size, const struct endpoint *peer)
 {
     struct shim *sh = s->shim;
-    struct blob blob;
 
     if (s->error != 0) {
         int error = -s->error;
@@ -107,15 +112,15 @@ ssize_t udp_sock_send(struct sock *s, const void *buf, size_t size, const struct
     int error = udp_sock_bind(s);
     if (error < 0)
         return error;
-    uint8_t *copy = malloc(size + 1);
-    if (copy == NULL)
+    struct datagram_block *block = malloc(sizeof(*block) + size);
+    if (block == NULL)
         return -ENOMEM;
     if (size > 0)
-        memcpy(copy, buf, size);
-    blob_init(&blob, &sh->blob_home, bytes_of(copy, size), datagram_release, copy);
-    struct extent e = extent_of(&blob);
+        memcpy(block->data, buf, size);
+    blob_init(&block->blob, &sh->blob_home, bytes_of(block->data, size), datagram_release, NULL);
+    struct extent e = extent_of(&block->blob);
+    struct blob *b = &block->blob;
     error = sh->transport->ops->send_datagram(sh->transport, &s->local, peer, &e, size > 0);
-    struct blob *b = &blob;
     blob_unref(&b);
     return error < 0 ? error : (ssize_t)size;
 }

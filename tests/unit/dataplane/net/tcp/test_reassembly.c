@@ -104,7 +104,7 @@ static void test_reassembly_is_bounded(void **state)
 
 static void test_reassembly_reports_blocks(void **state)
 {
-    struct tcp_sack_block b[3];
+    struct tcp_sack_block b[4];
     struct pool pool;
     struct reassembly r;
 
