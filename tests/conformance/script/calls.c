@@ -613,9 +613,9 @@ bool call_run(struct run *r, const struct script_event *event, struct script_err
 
 #define FIELD(name)                                                                                \
     {                                                                                              \
-        "tcpi_" #name, offsetof(struct tcp_info, tcpi_##name), sizeof(info_sizes.tcpi_##name)      \
+        "tcpi_" #name, offsetof(struct tcp_info, tcpi_##name),                                     \
+            sizeof(((struct tcp_info *)NULL)->tcpi_##name)                                         \
     }
-static const struct tcp_info info_sizes;
 
 static const struct {
     const char *name;
