@@ -20,7 +20,11 @@ struct net_address {
     uint8_t prefix_bits;
 };
 
-enum net_congestion { NET_CONGESTION_CUBIC, NET_CONGESTION_RENO };
+/* What becomes of the congestion window while nothing is sent. */
+enum net_idle_restart {
+    NET_IDLE_RESTART_KEEP, /* it stays valid for five minutes (RFC 7661) */
+    NET_IDLE_RESTART_DECAY /* it halves with each timeout, to the initial one (RFC 2861, Linux) */
+};
 
 /* Something that one stack heard and the stacks of the port's other queues must know: a card
  * hands ARP, neighbour discovery and ICMP to one queue, whoever asked. Small enough for a
@@ -46,7 +50,8 @@ struct net_config {
     bool use_slaac;        /* IPv6 addresses from router advertisements too (RFC 4862 §5.5) */
     uint16_t vlan;         /* 802.1Q id of all frames; 0: untagged */
     uint16_t mtu;          /* 0: the port's; never above the port's */
-    enum net_congestion congestion;
+    const char *congestion;        /* "cubic" or "reno", borrowed; NULL: "cubic" */
+    enum net_idle_restart idle_restart;
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or
                                            6 MiB when that is 0 too */

@@ -269,7 +269,7 @@ static void run_hosts(struct run *r, bool is_v6)
     else
         b.mtu = a.mtu; /* one link, one MTU */
     config.vlan = world_random(random) % 3 == 0 ? 77 : 0;
-    config.congestion = world_random(random) % 2 == 0 ? NET_CONGESTION_RENO : NET_CONGESTION_CUBIC;
+    config.congestion = world_random(random) % 2 == 0 ? "reno" : "cubic";
     if (world_random(random) % 3 == 0)
         config.receive_window_bytes = (uint32_t)world_between(random, 3000, 2000000);
     if (r->kind == KIND_EXHAUSTION) {

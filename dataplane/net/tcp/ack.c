@@ -171,8 +171,11 @@ static void congestion_update(struct net_stack *s, struct tcp_conn *c,
     struct tcp_ack_sample sample = {.now_us = s->now_us,
                                     .acked_bytes = news->delivered_bytes,
                                     .mss = c->mss,
-                                    .srtt_us = c->srtt_us};
-    s->tcp.congestion->acked(&c->congestion, &sample);
+                                    .srtt_us = c->srtt_us,
+                                    .rtt_us = news->rtt_us,
+                                    .snd_una = c->snd_una,
+                                    .snd_nxt = c->snd_nxt};
+    c->congestion.ops->acked(&c->congestion, &sample);
 }
 
 /* Loss detection with what the acknowledgement brought. */
@@ -227,15 +230,15 @@ static void ack_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_s
     bool has_sack = (c->flags & CONN_HAS_SACK) != 0;
     if (has_sack && segment->options.sack_count > 0)
         sack_blocks(s, c, segment, news);
-    uint32_t rtt_us = rtt_update(s, c, news, &first);
+    news->rtt_us = rtt_update(s, c, news, &first);
     news->delivered_bytes = news->sample.delivered_bytes;
     if (!has_sack && news->is_new)
         duplicates_settle(c, acked, news);
     c->delivered_bytes += news->delivered_bytes;
     /* RFC 6298 (5.3); and when what was sent after the oldest segment last went arrived. */
     const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
-    news->must_set_timer = news->is_new || (news->is_sacked && rtt_us > 0 && head != NULL &&
-                                            rtt_us > s->now_us - head->sent_us);
+    news->must_set_timer = news->is_new || (news->is_sacked && news->rtt_us > 0 && head != NULL &&
+                                            news->rtt_us > s->now_us - head->sent_us);
 }
 
 void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment)

@@ -5,12 +5,45 @@
 #ifndef DATAPLANE_NET_TCP_CONGESTION_H
 #define DATAPLANE_NET_TCP_CONGESTION_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* HyStart++ (RFC 9406): slow start ends by a rising round-trip time, before losses. */
+struct tcp_hystart {
+    uint32_t window_end;  /* the round ends when this is acknowledged */
+    uint32_t last_min_us; /* smallest round-trip time of the last round; UINT32_MAX: none */
+    uint32_t min_us;      /* of this round */
+    uint32_t baseline_us; /* of the round that made growth conservative; 0: it is not */
+    uint8_t samples;
+    uint8_t rounds; /* of conservative growth */
+    bool is_running;
+};
+
+struct tcp_cubic {        /* windows in bytes */
+    uint64_t epoch_us;    /* start of this growth; 0: at the next ACK */
+    uint32_t w_max;       /* where the curve is flat */
+    uint32_t k_ms;        /* time from the epoch until w_max is reached */
+    uint32_t w_est;       /* what Reno would have */
+    uint32_t cwnd_prior;  /* window before the last reduction */
+    uint32_t w_max_prior; /* w_max then, should the reduction be undone */
+    uint32_t credit;      /* acknowledged bytes times growth, not yet a byte of window */
+    uint32_t credit_est;  /* likewise, of w_est */
+    struct tcp_hystart hystart;
+};
+
+struct tcp_reno {
+    uint32_t acked_bytes; /* in congestion avoidance, not yet a segment of window */
+};
 
 struct tcp_congestion {
     uint32_t cwnd_bytes;
     uint32_t ssthresh_bytes;
-    uint64_t state[6]; /* the algorithm's */
+    const struct tcp_congestion_ops *ops;
+    union {
+        struct tcp_cubic cubic;
+        struct tcp_reno reno;
+        uint32_t block; /* index of an algorithm's larger state; POOL_NONE: none */
+    };
 };
 
 /* What an acknowledgement brought. */
@@ -19,6 +52,9 @@ struct tcp_ack_sample {
     uint32_t acked_bytes; /* newly delivered */
     uint32_t mss;
     uint32_t srtt_us;
+    uint32_t rtt_us; /* 0: not measured */
+    uint32_t snd_una;
+    uint32_t snd_nxt;
 };
 
 struct tcp_congestion_ops {
@@ -29,14 +65,17 @@ struct tcp_congestion_ops {
     /* Loss was detected (by acknowledgements or the timer): returns the new ssthresh, at least
      * two segments. The connection sets cwnd itself (RFC 5681 §3.2, RFC 6937). */
     uint32_t (*congested)(struct tcp_congestion *c, uint32_t mss, uint64_t now_us);
-    /* The reduction was a mistake: cwnd is what it was before, or more. */
+    /* The latest reduction was a mistake: cwnd is again what it was before, or more. */
     void (*undone)(struct tcp_congestion *c);
-    /* Back from idle: whatever grows with time starts anew. */
-    void (*restarted)(struct tcp_congestion *c, uint64_t now_us);
+    /* Nothing was sent for so long: whatever grows with time did not. */
+    void (*restarted)(struct tcp_congestion *c, uint64_t idle_us);
 };
 
 extern const struct tcp_congestion_ops tcp_reno;  /* RFC 5681 */
-extern const struct tcp_congestion_ops tcp_cubic; /* RFC 9438 */
+extern const struct tcp_congestion_ops tcp_cubic; /* RFC 9438, with HyStart++ */
+
+/* By name; NULL: there is none such. */
+const struct tcp_congestion_ops *tcp_congestion_find(const char *name);
 
 /* 10 segments, RFC 6928. */
 static inline uint32_t tcp_initial_window(uint32_t mss)

@@ -18,7 +18,9 @@ int tcp_init(struct net_stack *s)
     list_init(&tcp->closed);
     list_init(&tcp->resumed);
     list_init(&tcp->time_waits);
-    tcp->congestion = config->congestion == NET_CONGESTION_RENO ? &tcp_reno : &tcp_cubic;
+    tcp->congestion = tcp_congestion_find(config->congestion);
+    if (tcp->congestion == NULL)
+        return -EINVAL;
     if ((error = pool_init(&tcp->conns, streams, sizeof(struct tcp_conn))) < 0 ||
         (error = pool_init(&tcp->chunks, config->extent_chunks_max, sizeof(struct send_chunk))) <
             0 ||
@@ -132,6 +134,19 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
     c->congestion.cwnd_bytes = tcp_initial_window(c->mss);
 }
 
+int tcp_conn_set_congestion(struct tcp_conn *c, const char *name)
+{
+    const struct tcp_congestion_ops *ops = tcp_congestion_find(name);
+
+    if (ops == NULL)
+        return -ENOENT;
+    if (c->state == TCP_CLOSED || ops == c->congestion.ops)
+        return 0;
+    c->congestion.ops = ops;
+    ops->init(&c->congestion);
+    return 0;
+}
+
 struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
                               const struct endpoint *peer, enum tcp_state state)
 {
@@ -174,12 +189,12 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
         .received_us = s->now_us,
         .last_sent_us = s->now_us,
         .timer = {.fire = tcp_timer_fire},
-        .congestion = {.ssthresh_bytes = UINT32_MAX},
+        .congestion = {.ssthresh_bytes = UINT32_MAX, .ops = s->tcp.congestion},
     };
     send_queue_init(&c->queue);
     ranges_init(&c->ranges);
     reassembly_init(&c->reassembly);
-    s->tcp.congestion->init(&c->congestion);
+    c->congestion.ops->init(&c->congestion);
     tcp_conn_set_mss(s, c);
     flow_table_insert(&s->tcp.flows, c->hash, index);
     NET_COUNT(s, tcp_connections);

@@ -7,6 +7,7 @@
 enum {
     BURST_MAX = 64, /* packets of one connection before another has its turn */
     ROUTE_RETRY_US = 100000,
+    WINDOW_VALID_US = 300000000, /* without use, RFC 7661 §4.3 */
     HEADER_FLAGS_AT = 13
 };
 
@@ -423,23 +424,44 @@ static void usage_note(struct tcp_conn *c, bool is_limited)
     c->usage_end = c->snd_nxt;
 }
 
-/* Back from idle, the path may have changed: halve for each timeout that passed, not below the
- * initial window (RFC 2861, as Linux; RFC 5681 §4.1 would fall to it at once). */
+/* The window after a pause of 'idle_us', by Linux's rule: half for each timeout that passed, not
+ * below the initial window (RFC 2861). */
+static uint32_t window_decayed(const struct tcp_conn *c, uint64_t idle_us)
+{
+    uint32_t initial = tcp_initial_window(c->mss);
+    uint32_t cwnd = c->congestion.cwnd_bytes;
+
+    for (; idle_us >= c->rto_us && cwnd > initial; idle_us -= c->rto_us)
+        cwnd /= 2;
+    return cwnd > initial ? cwnd : initial;
+}
+
+/* Back from idle, the path may have changed. A window that was in use stays valid for five
+ * minutes, then halves for each five more (RFC 7661 §4.3, §4.4.1); see docs/decisions. */
 static void restart_after_idle(struct net_stack *s, struct tcp_conn *c)
 {
     uint64_t idle_us = s->now_us - c->last_sent_us;
     uint32_t initial = tcp_initial_window(c->mss);
     uint32_t cwnd = c->congestion.cwnd_bytes;
 
-    if (c->snd_una != c->snd_nxt || idle_us < c->rto_us || cwnd <= initial)
+    if (c->snd_una != c->snd_nxt || idle_us < c->rto_us)
+        return;
+    c->congestion.ops->restarted(&c->congestion, idle_us);
+    if (cwnd <= initial)
+        return;
+    uint32_t after = cwnd;
+    if (s->config.idle_restart == NET_IDLE_RESTART_DECAY)
+        after = window_decayed(c, idle_us);
+    else
+        for (; idle_us >= WINDOW_VALID_US && after > initial; idle_us -= WINDOW_VALID_US)
+            after = after / 2 > initial ? after / 2 : initial;
+    if (after == cwnd)
         return;
     uint32_t keep = cwnd / 4 * 3;
     if (c->congestion.ssthresh_bytes < keep)
         c->congestion.ssthresh_bytes = keep;
-    for (; idle_us >= c->rto_us && cwnd > initial; idle_us -= c->rto_us)
-        cwnd /= 2;
-    c->congestion.cwnd_bytes = cwnd > initial ? cwnd : initial;
-    s->tcp.congestion->restarted(&c->congestion, s->now_us);
+    c->congestion.cwnd_bytes = after;
+    NET_COUNT(s, tcp_idle_restarts);
 }
 
 static bool has_unsent(const struct tcp_conn *c)

@@ -33,8 +33,17 @@ static uint32_t ssthresh_now(const struct tcp_conn *c)
 
 static void congested(struct net_stack *s, struct tcp_conn *c)
 {
+    /* A window kept through idle time was not tried by what is in flight now: it is that much, or
+     * the initial one, before it is reduced (RFC 7661 §4.4.2; usage_bytes_max is its pipeACK). */
+    if (s->config.idle_restart == NET_IDLE_RESTART_KEEP && c->recovery.phase < TCP_PHASE_LOSS &&
+        (c->flags & CONN_CWND_LIMITED) == 0 && c->usage_bytes_max < c->congestion.cwnd_bytes / 2) {
+        uint32_t initial = tcp_initial_window(c->mss);
+        uint32_t used = c->usage_bytes_max > initial ? c->usage_bytes_max : initial;
+        if (used < c->congestion.cwnd_bytes)
+            c->congestion.cwnd_bytes = used;
+    }
     c->recovery.prior_cwnd_bytes = c->congestion.cwnd_bytes;
-    c->congestion.ssthresh_bytes = s->tcp.congestion->congested(&c->congestion, c->mss, s->now_us);
+    c->congestion.ssthresh_bytes = c->congestion.ops->congested(&c->congestion, c->mss, s->now_us);
 }
 
 static void undo_prepare(struct tcp_conn *c)
@@ -121,7 +130,7 @@ static void undo(struct net_stack *s, struct tcp_conn *c, bool is_nothing_lost)
             c->congestion.cwnd_bytes = r->prior_cwnd_bytes;
         if (c->congestion.ssthresh_bytes < r->prior_ssthresh_bytes)
             c->congestion.ssthresh_bytes = r->prior_ssthresh_bytes;
-        s->tcp.congestion->undone(&c->congestion);
+        c->congestion.ops->undone(&c->congestion);
     }
     r->flags &= (uint16_t)~RECOVERY_CAN_UNDO;
     r->flags |= RECOVERY_RACK_NEWS;

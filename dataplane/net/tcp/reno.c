@@ -1,10 +1,8 @@
 #include "dataplane/net/tcp/congestion.h"
 
-enum { ACKED_IN_AVOIDANCE }; /* index into tcp_congestion.state */
-
 static void reno_init(struct tcp_congestion *c)
 {
-    c->state[ACKED_IN_AVOIDANCE] = 0;
+    c->reno.acked_bytes = 0;
 }
 
 static void reno_acked(struct tcp_congestion *c, const struct tcp_ack_sample *sample)
@@ -16,20 +14,20 @@ static void reno_acked(struct tcp_congestion *c, const struct tcp_ack_sample *sa
             c->cwnd_bytes = c->ssthresh_bytes;
         return;
     }
-    uint64_t acked = c->state[ACKED_IN_AVOIDANCE] + sample->acked_bytes;
+    uint32_t acked = c->reno.acked_bytes + sample->acked_bytes;
     if (acked >= c->cwnd_bytes) {
         acked -= c->cwnd_bytes;
         c->cwnd_bytes += sample->mss;
         if (acked > c->cwnd_bytes)
             acked = c->cwnd_bytes;
     }
-    c->state[ACKED_IN_AVOIDANCE] = acked;
+    c->reno.acked_bytes = acked;
 }
 
 static uint32_t reno_congested(struct tcp_congestion *c, uint32_t mss, uint64_t now_us)
 {
     (void)now_us;
-    c->state[ACKED_IN_AVOIDANCE] = 0;
+    c->reno.acked_bytes = 0;
     /* RFC 5681 (4) says half of what is in flight; a window that was not full did not grow. */
     uint32_t half = c->cwnd_bytes / 2;
     return half > 2 * mss ? half : 2 * mss;
@@ -40,10 +38,10 @@ static void reno_undone(struct tcp_congestion *c)
     (void)c;
 }
 
-static void reno_restarted(struct tcp_congestion *c, uint64_t now_us)
+static void reno_restarted(struct tcp_congestion *c, uint64_t idle_us)
 {
     (void)c;
-    (void)now_us;
+    (void)idle_us;
 }
 
 const struct tcp_congestion_ops tcp_reno = {

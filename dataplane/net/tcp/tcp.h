@@ -323,6 +323,9 @@ static inline bool tcp_is_persisting(const struct tcp_conn *c)
 /* The window is open again, or the connection over. */
 void tcp_persist_end(struct net_stack *s, struct tcp_conn *c);
 
+/* Changes to another congestion control, with the window as it is. -ENOENT: no such. */
+int tcp_conn_set_congestion(struct tcp_conn *c, const char *name);
+
 static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
 {
     return (c->flags & CONN_FIN_SENT) != 0 && c->snd_una == c->snd_end + 1;

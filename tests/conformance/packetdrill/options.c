@@ -137,14 +137,15 @@ static int timeout_set(uint64_t *timeout_us, const void *value, socklen_t size)
 
 static int congestion_set(struct sock *s, const char *value, socklen_t size)
 {
-    static const char *const names[] = {"cubic", "reno"};
+    char name[16] = {0}; /* TCP_CA_NAME_MAX */
+    memcpy(name, value, size < sizeof(name) ? size : sizeof(name) - 1);
+    const struct tcp_congestion_ops *found = tcp_congestion_find(name);
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (size >= strlen(names[i]) && strncmp(value, names[i], size) == 0) {
-            s->congestion = names[i];
-            return 0;
-        }
-    return -ENOENT;
+    if (found == NULL)
+        return -ENOENT;
+    s->congestion = found->name;
+    struct tcp_conn *c = tcp_sock_conn(s);
+    return c != NULL ? tcp_conn_set_congestion(c, name) : 0;
 }
 
 int options_set(struct sock *s, int level, int name, const void *value, socklen_t size)
@@ -231,7 +232,8 @@ int options_get(struct sock *s, int level, int name, void *value, socklen_t *siz
     }
     if (level == IPPROTO_TCP && name == TCP_CONGESTION && s->kind == SOCK_TCP) {
         char text[16] = {0}; /* TCP_CA_NAME_MAX */
-        const char *standard = s->shim->config.congestion == NET_CONGESTION_RENO ? "reno" : "cubic";
+        const char *standard = s->shim->config.congestion;
+        standard = standard != NULL ? standard : "cubic";
         snprintf(text, sizeof(text), "%s", s->congestion != NULL ? s->congestion : standard);
         copy_out(text, sizeof(text), value, size);
         return 0;

@@ -257,9 +257,9 @@ static bool flag_set(struct shim *sh, const char *key, const char *value)
         return mtu >= IPV6_MTU_MIN && mtu <= 9000;
     }
     if (strcmp(key, "congestion") == 0) {
-        sh->config.congestion =
-            strcmp(value, "reno") == 0 ? NET_CONGESTION_RENO : NET_CONGESTION_CUBIC;
-        return strcmp(value, "reno") == 0 || strcmp(value, "cubic") == 0;
+        const struct tcp_congestion_ops *found = tcp_congestion_find(value);
+        sh->config.congestion = found != NULL ? found->name : NULL;
+        return found != NULL;
     }
     return false;
 }
@@ -310,6 +310,7 @@ struct shim *shim_new(const char *flags)
     sh->local[0] = (struct net_address){.addr = {192, 168, 0, 1}, .family = 4, .prefix_bits = 16};
     sh->local[1] = (struct net_address){.family = 6, .prefix_bits = 48};
     (void)address_set(&sh->local[1], "fd3d:fa7b:d17d::1");
+    sh->config.idle_restart = NET_IDLE_RESTART_DECAY; /* Linux's standard */
     CHECK(net_config_set_gateways(&sh->config, "192.168.255.254,fd3d:fa7b:d17d:8888::") == 0);
     sh->config.keepalive_idle_ms = 7200000; /* as Linux; off unless a socket asks */
     if (!flags_parse(sh, flags))

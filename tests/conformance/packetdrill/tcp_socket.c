@@ -182,6 +182,8 @@ static int on_accept(void *user, struct stream *stream, uint64_t now_us)
     s->is_bound = true;
     s->was_connected = true;
     s->is_deferred = s->numbers[NUMBER_DEFER_ACCEPT] > 0;
+    if (s->congestion != NULL)
+        (void)tcp_conn_set_congestion((struct tcp_conn *)(void *)stream, s->congestion);
     stream->events = &stream_events;
     stream->user = s;
     listener->accepted[listener->accepted_count++] = s;

@@ -28,8 +28,8 @@ static uint64_t round_trip(const struct tcp_congestion_ops *ops, struct tcp_cong
 
 static void start(const struct tcp_congestion_ops *ops, struct tcp_congestion *c)
 {
-    *c = (struct tcp_congestion){.cwnd_bytes = tcp_initial_window(MSS),
-                                 .ssthresh_bytes = UINT32_MAX};
+    *c = (struct tcp_congestion){
+        .ops = ops, .cwnd_bytes = tcp_initial_window(MSS), .ssthresh_bytes = UINT32_MAX};
     ops->init(c);
 }
 
@@ -105,6 +105,53 @@ static void test_congestion_cubic_is_no_worse_than_reno(void **state)
     assert_true(c.cwnd_bytes >= 22 * MSS);
 }
 
+/* §4.7: a window that did not get back gives way. */
+static void test_congestion_cubic_converges_fast(void **state)
+{
+    struct tcp_congestion c;
+
+    (void)state;
+    start(&tcp_cubic, &c);
+    c.cwnd_bytes = 100 * MSS;
+    c.cwnd_bytes = tcp_cubic.congested(&c, MSS, 1);
+    assert_int_equal(c.cubic.w_max, 100 * MSS);
+    c.cwnd_bytes = 80 * MSS;
+    (void)tcp_cubic.congested(&c, MSS, 2);
+    assert_int_equal(c.cubic.w_max, 68 * MSS);
+    tcp_cubic.undone(&c); /* §4.9.2 */
+    assert_int_equal(c.cubic.w_max, 100 * MSS);
+}
+
+static void test_congestion_cubic_does_not_grow_in_idle_time(void **state)
+{
+    struct tcp_congestion c;
+    uint64_t now_us = 1000000;
+    uint32_t grown[2];
+
+    (void)state;
+    for (int idle = 0; idle < 2; idle++) {
+        start(&tcp_cubic, &c);
+        c.cwnd_bytes = 200 * MSS;
+        c.cwnd_bytes = c.ssthresh_bytes = tcp_cubic.congested(&c, MSS, now_us);
+        uint64_t t_us = round_trip(&tcp_cubic, &c, now_us);
+        if (idle == 1) {
+            t_us += 60000000;
+            tcp_cubic.restarted(&c, 60000000);
+        }
+        (void)round_trip(&tcp_cubic, &c, t_us);
+        grown[idle] = c.cwnd_bytes;
+    }
+    assert_int_equal(grown[0], grown[1]);
+}
+
+static void test_congestion_is_found_by_name(void **state)
+{
+    (void)state;
+    assert_ptr_equal(tcp_congestion_find("cubic"), &tcp_cubic);
+    assert_ptr_equal(tcp_congestion_find("reno"), &tcp_reno);
+    assert_null(tcp_congestion_find("vegas"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +159,9 @@ int main(void)
         cmocka_unit_test(test_congestion_reno_adds_one_a_round),
         cmocka_unit_test(test_congestion_cubic_follows_its_curve),
         cmocka_unit_test(test_congestion_cubic_is_no_worse_than_reno),
+        cmocka_unit_test(test_congestion_cubic_converges_fast),
+        cmocka_unit_test(test_congestion_cubic_does_not_grow_in_idle_time),
+        cmocka_unit_test(test_congestion_is_found_by_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

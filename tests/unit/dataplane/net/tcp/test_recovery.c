@@ -613,6 +613,59 @@ static void test_recovery_bounds_sack_attacks(void **state)
     stop();
 }
 
+/* --- idle time --- */
+
+static void test_recovery_keeps_the_window_through_idle_time(void **state)
+{
+    struct net_config decay = {.idle_restart = NET_IDLE_RESTART_DECAY};
+
+    (void)state;
+    for (int is_decay = 0; is_decay < 2; is_decay++) {
+        start(&with_sack, is_decay ? &decay : &defaults);
+        for (uint32_t sent = 0; sent < 100;) { /* 10, 20, 40 … in use */
+            host_send(cwnd());
+            wait_us(RTT_US);
+            peer_drop_all(&f.peer);
+            sent = (conn()->snd_nxt - f.base) / MSS;
+            ack(sent, 0, 0);
+        }
+        uint32_t before = cwnd();
+        assert_true(before >= 80);
+        wait_us(2000000); /* a viewer between two segments */
+        host_send(1);
+        assert_int_equal(cwnd(), is_decay ? 10 : before);
+        ack((conn()->snd_nxt - f.base) / MSS, 0, 0);
+        peer_drop_all(&f.peer);
+        if (!is_decay) {
+            for (int i = 0; i < 310; i++) { /* the peer answers keepalives */
+                wait_us(1000000);
+                if (f.peer.count > 0)
+                    ack((conn()->snd_nxt - f.base) / MSS, 0, 0);
+                peer_drop_all(&f.peer);
+                conn()->last_sent_us = f.world.now_us - (uint64_t)i * 1000000;
+            }
+            host_send(1);
+            assert_int_equal(cwnd(), before / 2);
+        }
+        stop();
+    }
+}
+
+/* RFC 7661 §4.4.2: what was kept but not tried is not what is reduced. */
+static void test_recovery_reduces_what_was_used(void **state)
+{
+    (void)state;
+    start(&with_sack, &defaults);
+    conn()->congestion.cwnd_bytes = 100 * MSS;
+    host_send(10);
+    expect_segments(0, 10);
+    wait_us(RTT_US);
+    ack(0, 1, 5);
+    expect_segments(0, 1);
+    assert_int_equal(conn()->congestion.ssthresh_bytes, 7 * MSS);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +689,8 @@ int main(void)
         cmocka_unit_test(test_recovery_newreno),
         cmocka_unit_test(test_recovery_survives_reneging),
         cmocka_unit_test(test_recovery_bounds_sack_attacks),
+        cmocka_unit_test(test_recovery_keeps_the_window_through_idle_time),
+        cmocka_unit_test(test_recovery_reduces_what_was_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
