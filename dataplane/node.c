@@ -241,6 +241,8 @@ static int worker_open_stack(struct worker *w)
         .dad_transmits = (uint8_t)n->config->port_dad,
         .use_slaac = n->config->port_slaac,
         .mtu = (uint16_t)n->config->port_mtu,
+        .congestion = n->config->net_congestion.text,
+        .is_unpaced = !n->config->net_pacing,
         .share = n->count > 1 ? worker_share : NULL,
         .share_user = w,
     };

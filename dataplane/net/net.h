@@ -52,6 +52,7 @@ struct net_config {
     uint16_t mtu;          /* 0: the port's; never above the port's */
     const char *congestion;        /* "cubic" or "reno", borrowed; NULL: "cubic" */
     enum net_idle_restart idle_restart;
+    bool is_unpaced;                    /* windows go out as fast as they open */
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or
                                            6 MiB when that is 0 too */

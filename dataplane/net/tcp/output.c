@@ -253,6 +253,14 @@ static uint32_t cwnd_room(const struct tcp_conn *c)
     return c->congestion.cwnd_bytes > in_flight ? c->congestion.cwnd_bytes - in_flight : 0;
 }
 
+/* What one connection may send in one turn, and what held it back. */
+struct output_turn {
+    unsigned *budget;    /* packets */
+    uint32_t paced_left; /* bytes */
+    bool is_limited;     /* by the congestion window */
+    bool is_paced;
+};
+
 static struct tcp_rate_mark rate_mark(const struct tcp_conn *c)
 {
     return (struct tcp_rate_mark){.delivered_bytes = c->delivered_bytes,
@@ -261,7 +269,8 @@ static struct tcp_rate_mark rate_mark(const struct tcp_conn *c)
 }
 
 /* Sends again what is lost, oldest first. */
-static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, unsigned *budget)
+static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
+                                      struct output_turn *turn)
 {
     struct pool *pool = &s->tcp.ranges;
     uint32_t index;
@@ -271,10 +280,14 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, u
         uint32_t size = range->size < c->mss ? range->size : c->mss;
         bool is_head = index == c->ranges.head;
 
-        if (*budget == 0)
+        if (*turn->budget == 0)
             return OUTPUT_MORE;
         if (cwnd_room(c) < size)
             return OUTPUT_DONE;
+        if (turn->paced_left < size) {
+            turn->is_paced = true;
+            return OUTPUT_DONE;
+        }
         if (!ranges_split(&c->ranges, pool, index, size))
             return OUTPUT_DONE; /* the timer tries again when ranges have come back */
         uint32_t sent = data_emit(s, c, range->seq, size);
@@ -285,7 +298,8 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c, u
             return OUTPUT_DONE;
         struct tcp_rate_mark mark = rate_mark(c);
         range_resent(&c->ranges, pool, index, s->now_us, &mark, false);
-        --*budget;
+        --*turn->budget;
+        turn->paced_left -= sent;
         tcp_recovery_sent(s, c, sent, true);
         if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 ||
             (is_head && c->pending != TCP_PENDING_REORDER))
@@ -312,9 +326,8 @@ void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle 
     tcp_want_output(s, c);
 }
 
-/* How many new bytes may go in one packet now (a FIN counts one); 0: none. '*is_limited': the
- * congestion window holds some back. */
-static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, bool *is_limited)
+/* How many new bytes may go in one packet now (a FIN counts one); 0: none. */
+static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct output_turn *turn)
 {
     uint32_t limit = c->mss;
     bool is_fin_due = (c->flags & (CONN_FIN_QUEUED | CONN_FIN_SENT)) == CONN_FIN_QUEUED;
@@ -332,8 +345,14 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, bool *
     if (size > window)
         size = window;
     if (size > room) {
-        *is_limited = true;
+        turn->is_limited = true;
         size = room / c->mss * c->mss; /* whole segments */
+    }
+    if (size > turn->paced_left) {
+        turn->is_paced = true;
+        size = turn->paced_left / c->mss * c->mss;
+        if (size == 0)
+            return 0;
     }
     /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): a full segment, all there is, or
      * half of the largest window seen. */
@@ -360,13 +379,13 @@ static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
     tcp_recovery_sent(s, c, sent, false);
 }
 
-static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, unsigned *budget,
-                                     bool *is_limited)
+static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
+                                     struct output_turn *turn)
 {
     uint32_t size;
 
-    while ((size = output_allowance(s, c, is_limited)) > 0) {
-        if (*budget == 0)
+    while ((size = output_allowance(s, c, turn)) > 0) {
+        if (*turn->budget == 0)
             return OUTPUT_MORE;
         if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
             NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
@@ -376,7 +395,8 @@ static enum output_result output_new(struct net_stack *s, struct tcp_conn *c, un
         if (sent == 0)
             return OUTPUT_BLOCKED;
         new_sent(s, c, sent);
-        --*budget;
+        --*turn->budget;
+        turn->paced_left -= sent;
     }
     return OUTPUT_DONE;
 }
@@ -476,21 +496,26 @@ static enum output_result output_data(struct net_stack *s, struct tcp_conn *c, u
 {
     struct tcp_recovery *r = &c->recovery;
     uint32_t nxt_before = c->snd_nxt;
-    bool is_limited = false;
+    uint32_t paced = tcp_pacing_allowance(s, c);
+    struct output_turn turn = {.budget = budget, .paced_left = paced};
     enum output_result result = OUTPUT_DONE;
 
     if (tcp_recovery_may_resend(c))
-        result = output_lost(s, c, budget);
-    if (result == OUTPUT_DONE)
-        result = output_new(s, c, budget, &is_limited);
+        result = output_lost(s, c, &turn);
+    if (result == OUTPUT_DONE && !turn.is_paced)
+        result = output_new(s, c, &turn);
     if (!tcp_recovery_may_resend(c) && !seq_is_after(c->snd_nxt, r->recover) &&
-        result == OUTPUT_DONE) { /* there is none that may go */
+        result == OUTPUT_DONE && !turn.is_paced) { /* there is none that may go */
         r->flags &= (uint16_t) ~(RECOVERY_FRTO | RECOVERY_NEW_ONLY);
-        result = output_lost(s, c, budget);
+        result = output_lost(s, c, &turn);
     }
+    if (turn.paced_left != paced)
+        tcp_pacing_sent(s, c, paced - turn.paced_left);
+    if (turn.is_paced)
+        tcp_pacing_hold(s, c);
     if (c->snd_nxt == nxt_before)
         return result;
-    usage_note(c, is_limited || tcp_in_flight(c) >= c->congestion.cwnd_bytes);
+    usage_note(c, turn.is_limited || tcp_in_flight(c) >= c->congestion.cwnd_bytes);
     if (nxt_before == c->snd_una || c->pending == TCP_PENDING_PROBE ||
         c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 || tcp_timer_may_probe(c))
         tcp_timer_rearm(s, c);

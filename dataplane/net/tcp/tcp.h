@@ -98,6 +98,7 @@ enum tcp_timer_kind {
     TCP_TIMER_DELAYED_ACK,
     TCP_TIMER_KEEPALIVE,
     TCP_TIMER_LIFETIME, /* FIN_WAIT_2 without a FIN */
+    TCP_TIMER_PACING,   /* the next burst may go */
     TCP_TIMER_KINDS
 };
 
@@ -173,7 +174,8 @@ struct tcp_conn {
     uint8_t backoff;          /* of rto_us; a round-trip sample ends it */
     uint8_t pending;          /* enum tcp_pending */
     struct tcp_recovery recovery;
-    uint32_t snd_wl1; /* RFC 9293 §3.10.7.4 */
+    uint64_t paced_until_us; /* what was sent is paid for until then */
+    uint32_t snd_wl1;        /* RFC 9293 §3.10.7.4 */
     uint32_t snd_wl2;
     uint32_t snd_wnd_max; /* largest ever offered */
 
@@ -451,6 +453,15 @@ static inline bool tcp_recovery_may_resend(const struct tcp_conn *c)
 {
     return (c->recovery.flags & RECOVERY_NEW_ONLY) == 0;
 }
+
+/* --- pacing.c --- */
+
+/* How many bytes may go in this turn; UINT32_MAX: as many as windows allow. */
+uint32_t tcp_pacing_allowance(const struct net_stack *s, const struct tcp_conn *c);
+/* So many went. */
+void tcp_pacing_sent(struct net_stack *s, struct tcp_conn *c, uint32_t bytes);
+/* More is there to send when its time has come. */
+void tcp_pacing_hold(struct net_stack *s, struct tcp_conn *c);
 
 /* --- rack.c: RFC 8985 --- */
 

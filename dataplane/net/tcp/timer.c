@@ -343,6 +343,10 @@ static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer
     case TCP_TIMER_LIFETIME:
         fin_wait_expired(s, c);
         return;
+    case TCP_TIMER_PACING:
+        tcp_want_output(s, c);
+        net_kick(s);
+        return;
     case TCP_TIMER_KINDS:
         break;
     }

@@ -310,7 +310,8 @@ struct shim *shim_new(const char *flags)
     sh->local[0] = (struct net_address){.addr = {192, 168, 0, 1}, .family = 4, .prefix_bits = 16};
     sh->local[1] = (struct net_address){.family = 6, .prefix_bits = 48};
     (void)address_set(&sh->local[1], "fd3d:fa7b:d17d::1");
-    sh->config.idle_restart = NET_IDLE_RESTART_DECAY; /* Linux's standard */
+    sh->config.idle_restart = NET_IDLE_RESTART_DECAY; /* Linux's standard, as is: */
+    sh->config.is_unpaced = true;
     CHECK(net_config_set_gateways(&sh->config, "192.168.255.254,fd3d:fa7b:d17d:8888::") == 0);
     sh->config.keepalive_idle_ms = 7200000; /* as Linux; off unless a socket asks */
     if (!flags_parse(sh, flags))

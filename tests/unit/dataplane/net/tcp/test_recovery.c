@@ -97,7 +97,8 @@ static const struct tcp_options with_both = {.mss = MSS + TCP_TIMESTAMPS_SIZE,
                                              .has_timestamps = true,
                                              .ts_value = 1000};
 static const struct tcp_options without = {.mss = MSS};
-static const struct net_config defaults = {0};
+/* Pacing has a test of its own. */
+static const struct net_config defaults = {.is_unpaced = true};
 
 static void stop(void)
 {
@@ -617,7 +618,7 @@ static void test_recovery_bounds_sack_attacks(void **state)
 
 static void test_recovery_keeps_the_window_through_idle_time(void **state)
 {
-    struct net_config decay = {.idle_restart = NET_IDLE_RESTART_DECAY};
+    struct net_config decay = {.idle_restart = NET_IDLE_RESTART_DECAY, .is_unpaced = true};
 
     (void)state;
     for (int is_decay = 0; is_decay < 2; is_decay++) {
@@ -666,6 +667,39 @@ static void test_recovery_reduces_what_was_used(void **state)
     stop();
 }
 
+/* --- pacing --- */
+
+static void test_recovery_paces(void **state)
+{
+    static const struct net_config paced = {0};
+    uint32_t count = 0;
+    uint32_t burst_max = 0;
+
+    (void)state;
+    start(&with_sack, &paced);
+    conn()->congestion.cwnd_bytes = 60 * MSS;
+    host_send(60);
+    uint64_t begin_us = f.world.now_us;
+    uint64_t end_us = begin_us;
+    while (count < 60) {
+        uint32_t burst = 0;
+        struct peer_segment segment;
+        while (peer_next(&f.peer, &segment))
+            burst++;
+        if (burst > 0)
+            end_us = f.world.now_us;
+        burst_max = burst > burst_max ? burst : burst_max;
+        count += burst;
+        assert_true(f.world.now_us < begin_us + RTT_US);
+        world_step(&f.world, f.world.now_us + 1000);
+    }
+    /* Slow start: twice the window in a round trip, in bursts of ten. */
+    assert_int_equal(burst_max, 10);
+    assert_in_range(end_us - begin_us, RTT_US * 2 / 5, RTT_US / 2);
+    assert_true(COUNTED(tcp_paced) >= 5);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -691,6 +725,7 @@ int main(void)
         cmocka_unit_test(test_recovery_bounds_sack_attacks),
         cmocka_unit_test(test_recovery_keeps_the_window_through_idle_time),
         cmocka_unit_test(test_recovery_reduces_what_was_used),
+        cmocka_unit_test(test_recovery_paces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
