@@ -209,7 +209,7 @@ struct tcp_conn {
     uint32_t stalled_ms;       /* since when nothing is acknowledged; with retries > 0 */
     uint16_t ack_delay_ms;     /* 0: no data yet */
 };
-static_assert(sizeof(struct tcp_conn) <= 768, "an idle viewer's memory (DESIGN.md §6)");
+static_assert(sizeof(struct tcp_conn) <= 832, "an idle viewer's memory (DESIGN.md §6)");
 
 /* What is left of a connection that closed first, RFC 9293 §3.6.1. */
 struct tcp_time_wait {
