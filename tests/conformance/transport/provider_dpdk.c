@@ -66,7 +66,9 @@ static void dpdk_tear_down(void)
 
 static int dpdk_provider_open(struct fixture *f)
 {
-    struct net_config config = {.backlog_max = FIXTURE_STREAMS_MAX, .time_wait_ms = 100};
+    struct net_config config = {.backlog_max = FIXTURE_STREAMS_MAX,
+                                .backlog_per_source_max = FIXTURE_STREAMS_MAX,
+                                .time_wait_ms = 100};
     struct port_queue *queue = port->driver->queue(port, 0);
     int err = net_config_set_addresses(&config, OUR_ADDRESSES);
 

@@ -34,7 +34,9 @@ static void sim_tear_down(void)
 static int sim_stack(struct port *port, const char *addresses, const struct transport_env *env,
                      struct transport **ret)
 {
-    struct net_config config = {.backlog_max = env->streams_max, .time_wait_ms = 100};
+    struct net_config config = {.backlog_max = env->streams_max,
+                                .backlog_per_source_max = env->streams_max,
+                                .time_wait_ms = 100};
     struct port_queue *queue = port->driver->queue(port, 0);
     int err = net_config_set_addresses(&config, addresses);
 
