@@ -46,11 +46,11 @@ struct net_config {
     uint32_t address_count;
     struct net_address gateway_v4; /* prefix_bits unused; family 0: none */
     struct net_address gateway_v6; /* none: learned from router advertisements */
-    uint8_t dad_transmits; /* questions before an IPv6 address is used (RFC 4862 §5.1); 0: none */
-    bool use_slaac;        /* IPv6 addresses from router advertisements too (RFC 4862 §5.5) */
-    uint16_t vlan;         /* 802.1Q id of all frames; 0: untagged */
-    uint16_t mtu;          /* 0: the port's; never above the port's */
-    const char *congestion;        /* "cubic" or "reno", borrowed; NULL: "cubic" */
+    uint8_t dad_transmits;  /* questions before an IPv6 address is used (RFC 4862 §5.1); 0: none */
+    bool use_slaac;         /* IPv6 addresses from router advertisements too (RFC 4862 §5.5) */
+    uint16_t vlan;          /* 802.1Q id of all frames; 0: untagged */
+    uint16_t mtu;           /* 0: the port's; never above the port's */
+    const char *congestion; /* "cubic" or "reno", borrowed; NULL: "cubic" */
     enum net_idle_restart idle_restart;
     bool is_unpaced;                    /* windows go out as fast as they open */
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
