@@ -385,12 +385,8 @@ static void host_restart(struct run *r)
 
 static bool run_may_fail(const struct run *r)
 {
-    /* Half closed, and a backed-off peer was not heard for 60 s (TCP_FIN_WAIT_2_US). */
-    bool is_silent = r->server->counters.tcp_fin_waits_expired != 0 ||
-                     r->client->counters.tcp_fin_waits_expired != 0;
-
-    return is_silent || r->kind == KIND_ABORT || r->kind == KIND_REFUSE ||
-           r->kind == KIND_EXHAUSTION || r->kind == KIND_SILENCE || r->kind == KIND_RESTART;
+    return r->kind == KIND_ABORT || r->kind == KIND_REFUSE || r->kind == KIND_EXHAUSTION ||
+           r->kind == KIND_SILENCE || r->kind == KIND_RESTART;
 }
 
 /* What happens on the way. A handshake that must succeed is left alone: it has no more than five

@@ -370,10 +370,7 @@ static void fin_acked(struct net_stack *s, struct tcp_conn *c)
     switch (c->state) {
     case TCP_FIN_WAIT_1:
         c->state = TCP_FIN_WAIT_2;
-        tcp_timer_set(s, c, TCP_TIMER_LIFETIME,
-                      s->now_us + (c->settings->fin_wait_2_ms != 0
-                                       ? (uint64_t)c->settings->fin_wait_2_ms * 1000
-                                       : TCP_FIN_WAIT_2_US));
+        tcp_timer_fin_wait_start(s, c);
         break;
     case TCP_CLOSING:
     case TCP_LAST_ACK:

@@ -59,9 +59,10 @@ struct tcp_conn *tcp_conn_open(struct net_stack *s, const struct endpoint *local
     return c;
 }
 
-void tcp_conn_orphan(struct tcp_conn *c)
+void tcp_conn_orphan(struct net_stack *s, struct tcp_conn *c)
 {
     c->flags |= CONN_IS_ORPHAN;
+    tcp_timer_fin_wait_start(s, c);
 }
 
 void tcp_conn_info(const struct net_stack *s, const struct tcp_conn *c,

@@ -20,7 +20,7 @@ struct tcp_settings {
     uint32_t keepalive_probes_max;
     uint32_t user_timeout_ms;      /* RFC 5482: sent, or waiting at a closed window, for so long */
     uint32_t receive_window_bytes; /* a fixed window: no tuning */
-    uint32_t fin_wait_2_ms;        /* 0: TCP_FIN_WAIT_2_US */
+    uint32_t fin_wait_2_ms;        /* of an orphan; 0: a minute */
     uint16_t mss_max;              /* both ways, options included */
     uint8_t syn_retries;           /* 0: 6 */
     bool is_keepalive_off;
@@ -45,8 +45,8 @@ struct tcp_conn *tcp_conn_open(struct net_stack *s, const struct endpoint *local
 void tcp_conn_set_quick_ack(struct net_stack *s, struct tcp_conn *c, bool is_quick);
 
 /* The user has gone, its data is not wanted: more of it resets the connection (RFC 1122
- * §4.2.2.13). Its FIN is still waited for. */
-void tcp_conn_orphan(struct tcp_conn *c);
+ * §4.2.2.13). The peer's FIN is still waited for, so long as the settings say. */
+void tcp_conn_orphan(struct net_stack *s, struct tcp_conn *c);
 
 struct tcp_conn_info {
     uint8_t state; /* enum tcp_state */

@@ -32,7 +32,6 @@ struct net_stack;
 enum {
     TCP_LISTENERS_MAX = 16,
     TCP_TEMPLATE_MAX = 96,
-    TCP_FIN_WAIT_2_US = 60000000,
     TCP_SOURCE_BUCKETS = 1024,
     TCP_PORT_COUNTERS = 256,
     TCP_MSS_MIN = 48, /* what peers may ask for, as Linux: see tcp_conn_set_mss() */
@@ -97,7 +96,7 @@ enum tcp_timer_kind {
     TCP_TIMER_RETRANSMIT, /* and others, one at a time: see enum tcp_pending */
     TCP_TIMER_DELAYED_ACK,
     TCP_TIMER_KEEPALIVE,
-    TCP_TIMER_LIFETIME, /* FIN_WAIT_2 without a FIN */
+    TCP_TIMER_LIFETIME, /* an orphan in FIN_WAIT_2 */
     TCP_TIMER_PACING,   /* the next burst may go */
     TCP_TIMER_KINDS
 };
@@ -509,6 +508,9 @@ static inline void tcp_timer_clear(struct tcp_conn *c, enum tcp_timer_kind kind)
 void tcp_timer_fire(struct timer *t, uint64_t now_us);
 /* Keepalive by the connection's settings, from its last sign of life. */
 void tcp_timer_keepalive_start(struct net_stack *s, struct tcp_conn *c);
+/* Nobody waits for the peer's FIN longer than the settings say; does nothing for others than
+ * orphans in FIN_WAIT_2. */
+void tcp_timer_fin_wait_start(struct net_stack *s, struct tcp_conn *c);
 /* After a round trip was measured (RFC 6298). */
 void tcp_timer_sample(struct tcp_conn *c, uint32_t rtt_us);
 /* Keeps the smallest. */

@@ -11,7 +11,8 @@ enum {
     MIN_RTT_AGE_MAX_MS = 300000, /* a smaller one is then no longer believed */
     SYN_RETRIES_MAX = 6,         /* as Linux: 1 to 63 s, given up after 127 */
     SYN_ACK_RETRIES_MAX = 5,
-    DOUBT_RETRIES = 2 /* then the next hop may be what is gone */
+    FIN_WAIT_2_MS = 60000, /* as Linux */
+    DOUBT_RETRIES = 2      /* then the next hop may be what is gone */
 };
 
 void tcp_timer_set(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind,
@@ -306,20 +307,19 @@ static void keepalive_expired(struct net_stack *s, struct tcp_conn *c)
     }
 }
 
-/* FIN_WAIT_2, and the peer's FIN does not come: given up when the peer is silent as well. */
+/* Who still receives may do so for as long as the peer sends, or answers keepalives. */
+void tcp_timer_fin_wait_start(struct net_stack *s, struct tcp_conn *c)
+{
+    uint64_t wait_us = 1000 * (uint64_t)or_standard(c->settings->fin_wait_2_ms, FIN_WAIT_2_MS);
+
+    if (c->state == TCP_FIN_WAIT_2 && (c->flags & CONN_IS_ORPHAN) != 0)
+        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, s->now_us + wait_us);
+}
+
 static void fin_wait_expired(struct net_stack *s, struct tcp_conn *c)
 {
-    if ((c->flags & CONN_IS_ORPHAN) != 0) {
-        NET_COUNT(s, tcp_fin_waits_expired);
-        tcp_conn_close(s, c, 0);
-        return;
-    }
-    if (c->received_us + TCP_FIN_WAIT_2_US > s->now_us) {
-        tcp_timer_set(s, c, TCP_TIMER_LIFETIME, c->received_us + TCP_FIN_WAIT_2_US);
-        return;
-    }
     NET_COUNT(s, tcp_fin_waits_expired);
-    tcp_conn_reset(s, c, -ETIMEDOUT);
+    tcp_conn_close(s, c, 0);
 }
 
 static void conn_expired(struct net_stack *s, struct tcp_conn *c, enum tcp_timer_kind kind)

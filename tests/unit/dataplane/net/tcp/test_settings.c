@@ -132,7 +132,7 @@ static void test_settings_orphan(void **state)
 {
     (void)state;
     establish(&plain);
-    tcp_conn_orphan(server_conn(&v));
+    tcp_conn_orphan(v.stack, server_conn(&v));
     stream_shutdown(v.stream);
     world_turn(&v.world);
     struct peer_segment fin = expect();
@@ -144,6 +144,35 @@ static void test_settings_orphan(void **state)
     assert_int_equal(reset.seq, fin.seq + 1);
     assert_int_equal(v.closes, 1);
     assert_int_equal(v.received_bytes, 0);
+    assert_true(server_stop(&v));
+}
+
+/* Half closed: a user that still receives waits as long as its peer likes, an orphan does not. */
+static void test_settings_fin_wait_2(void **state)
+{
+    (void)state;
+    establish(&plain);
+    settings = (struct tcp_settings){.is_keepalive_off = true, .fin_wait_2_ms = 5000};
+    tcp_conn_use(v.stack, server_conn(&v), &settings);
+    stream_shutdown(v.stream);
+    world_turn(&v.world);
+    struct peer_segment fin = expect();
+    peer_ack(&v.peer, fin.seq + 1);
+    v.peer.rcv_nxt = fin.seq + 1;
+    server_wait(&v, 600000000);
+    expect_nothing();
+    assert_int_equal(v.closes, 0);
+    assert_int_equal(server_conn(&v)->state, TCP_FIN_WAIT_2);
+
+    world_turn(&v.world); /* the stack's clock stood still */
+    tcp_conn_orphan(v.stack, server_conn(&v));
+    server_wait(&v, 4990000);
+    assert_int_equal(v.closes, 0);
+    server_wait(&v, 20000);
+    assert_int_equal(v.closes, 1);
+    assert_int_equal(v.error, 0);
+    assert_int_equal(v.host->counters.tcp_fin_waits_expired, 1);
+    expect_nothing();
     assert_true(server_stop(&v));
 }
 
@@ -203,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_settings_user_timeout),
         cmocka_unit_test(test_settings_of_a_listener),
         cmocka_unit_test(test_settings_orphan),
+        cmocka_unit_test(test_settings_fin_wait_2),
         cmocka_unit_test(test_settings_info),
         cmocka_unit_test(test_settings_bound_closed_windows),
     };
