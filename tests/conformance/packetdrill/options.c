@@ -84,6 +84,8 @@ static void number_apply(struct sock *s, enum sock_number number)
 {
     struct tcp_conn *c = tcp_sock_conn(s);
 
+    if (s->kind == SOCK_TCP && s->is_listening)
+        tcp_sock_listener_apply(s);
     if (s->kind != SOCK_TCP || c == NULL || c->state == TCP_CLOSED)
         return;
     if (number == NUMBER_QUICKACK)
@@ -100,11 +102,8 @@ static int number_set(struct sock *s, const struct option_rule *rule, const void
     if (size < sizeof(number))
         return -EINVAL;
     memcpy(&number, value, sizeof(number));
-    if (rule->number == NUMBER_MAXSEG && number == 0) {
-        s->numbers[NUMBER_MAXSEG] = 0;
-        return 0;
-    }
-    if (number < rule->min || number > rule->max)
+    bool is_default = rule->number == NUMBER_MAXSEG && number == 0;
+    if ((number < rule->min || number > rule->max) && !is_default)
         return -EINVAL;
     if (rule->is_boolean)
         number = number != 0;

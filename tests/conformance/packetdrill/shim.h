@@ -239,6 +239,8 @@ int tcp_sock_state(const struct sock *s);
 struct tcp_conn *tcp_sock_conn(const struct sock *s);
 /* Hands options that the stack knows to the connection. */
 void tcp_sock_apply(struct sock *s);
+/* Likewise to a listener, for connections from now on. */
+void tcp_sock_listener_apply(struct sock *s);
 
 /* --- udp_socket.c --- */
 

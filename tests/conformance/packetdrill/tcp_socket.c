@@ -196,6 +196,15 @@ static const struct listen_events listen_events = {.accept = on_accept};
 
 /* --- opening --- */
 
+void tcp_sock_listener_apply(struct sock *s)
+{
+    struct shim *sh = s->shim;
+
+    settings_fill(s);
+    sh->listener_settings[s->listener] = s->settings;
+    shim_stack(sh)->tcp.listeners[s->listener].settings = &sh->listener_settings[s->listener];
+}
+
 int tcp_sock_listen(struct sock *s, int backlog)
 {
     struct shim *sh = s->shim;
@@ -217,9 +226,7 @@ int tcp_sock_listen(struct sock *s, int backlog)
     s->is_listening = true;
     s->was_connected = false;
     s->listener = shim_stack(sh)->tcp.listener_count - 1;
-    settings_fill(s);
-    sh->listener_settings[s->listener] = s->settings;
-    shim_stack(sh)->tcp.listeners[s->listener].settings = &sh->listener_settings[s->listener];
+    tcp_sock_listener_apply(s);
     return 0;
 }
 
@@ -523,7 +530,7 @@ void tcp_sock_close(struct sock *s)
         return;
     }
     hold_update(s);
-    tcp_conn_orphan(tcp_sock_conn(s));
+    tcp_conn_orphan(shim_stack(s->shim), tcp_sock_conn(s));
     if (!s->is_write_shut) {
         s->is_write_shut = true;
         stream_shutdown(s->stream);
