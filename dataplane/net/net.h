@@ -26,6 +26,14 @@ enum net_idle_restart {
     NET_IDLE_RESTART_DECAY /* it halves with each timeout, to the initial one (RFC 2861, Linux) */
 };
 
+/* Whether larger packets than a path is known to take are tried (RFC 4821; Linux's
+ * tcp_mtu_probing is 1, 0, 2). */
+enum net_mtu_probing {
+    NET_MTU_PROBING_BLACK_HOLE, /* once full segments seem to vanish */
+    NET_MTU_PROBING_OFF,
+    NET_MTU_PROBING_ALWAYS
+};
+
 /* Something that one stack heard and the stacks of the port's other queues must know: a card
  * hands ARP, neighbour discovery and ICMP to one queue, whoever asked. Small enough for a
  * mailbox message (struct message.args). */
@@ -52,6 +60,7 @@ struct net_config {
     uint16_t mtu;           /* 0: the port's; never above the port's */
     const char *congestion; /* "cubic" or "reno", borrowed; NULL: "cubic" */
     enum net_idle_restart idle_restart;
+    enum net_mtu_probing mtu_probing;
     bool is_unpaced;                    /* windows go out as fast as they open */
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or

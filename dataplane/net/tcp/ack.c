@@ -223,6 +223,8 @@ static void ack_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_s
 
     if (news->is_new) {
         acked_advance(s, c, segment->ack, &news->sample);
+        if (c->search.probe_bytes != 0)
+            tcp_mtu_probe_ack(s, c);
         first = news->sample;
         news->sample.first_sent_us = 0;
         news->sample.last_sent_us = 0;

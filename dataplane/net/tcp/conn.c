@@ -83,24 +83,6 @@ struct tcp_conn *tcp_conn_find(struct net_stack *s, const struct endpoint *local
     return NULL;
 }
 
-void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c)
-{
-    uint32_t headers = TCP_SIZE + (c->stream.peer.family == 4 ? IPV4_SIZE : IPV6_SIZE);
-    uint32_t options = (c->flags & CONN_HAS_TIMESTAMPS) != 0 ? TCP_TIMESTAMPS_SIZE : 0;
-    uint32_t mss = c->path_mtu - headers;
-
-    (void)s;
-    if (mss > c->peer_mss)
-        mss = c->peer_mss;
-    if (c->settings->mss_max != 0 && mss > c->settings->mss_max)
-        mss = c->settings->mss_max;
-    /* Peers may name any value; one byte a packet would be an attack on ourselves, and on what
-     * keeps record of packets (CVE-2019-11479). */
-    if (mss < TCP_MSS_MIN)
-        mss = TCP_MSS_MIN;
-    c->mss = (uint16_t)(mss - options);
-}
-
 uint16_t tcp_advertised_mss(const struct net_stack *s, uint8_t family,
                             const struct tcp_settings *settings)
 {
@@ -130,7 +112,7 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
         c->snd_shift = 0;
         c->rcv_shift = 0;
     }
-    tcp_conn_set_mss(s, c);
+    tcp_mtu_start(s, c);
     c->congestion.cwnd_bytes = tcp_initial_window(c->mss);
 }
 
@@ -195,7 +177,7 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
     ranges_init(&c->ranges);
     reassembly_init(&c->reassembly);
     c->congestion.ops->init(&c->congestion);
-    tcp_conn_set_mss(s, c);
+    tcp_conn_set_mss(c);
     flow_table_insert(&s->tcp.flows, c->hash, index);
     NET_COUNT(s, tcp_connections);
     return c;

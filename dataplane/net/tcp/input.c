@@ -524,7 +524,6 @@ bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const str
                     uint32_t seq, enum net_error_kind kind, uint16_t mtu)
 {
     struct tcp_conn *c = tcp_conn_find(s, local, peer, flow_hash(&s->flow_key, local, peer));
-    uint16_t mtu_min = peer->family == 4 ? IPV4_MTU_MIN : IPV6_MTU_MIN;
 
     if (c == NULL)
         return false;
@@ -542,18 +541,6 @@ bool tcp_icmp_error(struct net_stack *s, const struct endpoint *local, const str
         c->soft_error = -EHOSTUNREACH; /* RFC 1122 §4.2.3.9: a hint, should it time out */
         return true;
     }
-    if (mtu < mtu_min) /* also 0, from routers older than RFC 1191 */
-        mtu = mtu_min;
-    if (mtu >= c->path_mtu) {
-        NET_COUNT(s, net_icmp_ignored);
-        return true;
-    }
-    NET_COUNT(s, net_path_mtu_reductions);
-    c->path_mtu = mtu;
-    tcp_conn_set_mss(s, c);
-    if (c->state < TCP_ESTABLISHED)
-        return true;
-    /* Not congestion: everything goes again in smaller packets, at the same rate. */
-    tcp_recovery_resize(s, c);
+    tcp_mtu_told(s, c, mtu);
     return true;
 }

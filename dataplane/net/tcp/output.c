@@ -158,9 +158,10 @@ static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp
     return 0;
 }
 
-/* Sends at most 'size' bytes from 'seq', and the FIN when they reach it. Returns how many
- * sequence numbers went out; 0: the port has no room. */
-static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size)
+/* Sends at most 'size' bytes from 'seq', and the FIN when they reach it, in packets of at most
+ * 'mss'. Returns how many sequence numbers went out; 0: the port has no room. */
+static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size,
+                          uint32_t mss)
 {
     struct tcp_packet p;
     uint32_t data = c->snd_end - seq;
@@ -176,7 +177,7 @@ static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq,
     if (data > 0)
         p.extent_count = send_queue_gather(&c->queue, &s->tcp.chunks, seq, data, p.extents,
                                            s->extents_max, &p.payload_size);
-    p.segment_size = p.payload_size > c->mss ? c->mss : 0;
+    p.segment_size = (uint16_t)(p.payload_size > mss ? mss : 0);
     uint32_t end = seq + p.payload_size;
     uint32_t fin = 0;
     if (end == c->snd_end) {
@@ -290,7 +291,7 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
         }
         if (!ranges_split(&c->ranges, pool, index, size))
             return OUTPUT_DONE; /* the timer tries again when ranges have come back */
-        uint32_t sent = data_emit(s, c, range->seq, size);
+        uint32_t sent = data_emit(s, c, range->seq, size, c->mss);
         if (sent == 0)
             return OUTPUT_BLOCKED;
         /* Fewer when the extents were many. */
@@ -391,7 +392,7 @@ static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
             NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
             return OUTPUT_DONE;
         }
-        uint32_t sent = data_emit(s, c, c->snd_nxt, size);
+        uint32_t sent = data_emit(s, c, c->snd_nxt, size, c->mss);
         if (sent == 0)
             return OUTPUT_BLOCKED;
         new_sent(s, c, sent);
@@ -399,6 +400,29 @@ static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
         turn->paced_left -= sent;
     }
     return OUTPUT_DONE;
+}
+
+/* Tries a larger packet when one is due (RFC 4821). False: nothing else goes before it does. */
+static bool output_mtu_probe(struct net_stack *s, struct tcp_conn *c, struct output_turn *turn)
+{
+    uint32_t size = tcp_mtu_probe_due(s, c);
+
+    if (size == 0 || *turn->budget == 0 || turn->paced_left < size ||
+        !ranges_have_room(&c->ranges, &s->tcp.ranges))
+        return true;
+    if (cwnd_room(c) < size) {
+        turn->is_limited = true;
+        return c->snd_una == c->snd_nxt;
+    }
+    uint32_t sent = data_emit(s, c, c->snd_nxt, size, size);
+    if (sent == 0)
+        return true;
+    if (sent > c->mss) /* fewer when the extents were many */
+        tcp_mtu_probe_sent(s, c, sent);
+    new_sent(s, c, sent);
+    --*turn->budget;
+    turn->paced_left -= sent;
+    return true;
 }
 
 int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
@@ -410,7 +434,8 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
     if (!conn_is_routed(s, c))
         return 0;
     if (seq_is_before(c->snd_nxt, c->snd_end) && used + size <= c->snd_wnd) {
-        uint32_t sent = ranges_have_room(&c->ranges, pool) ? data_emit(s, c, c->snd_nxt, size) : 0;
+        uint32_t sent =
+            ranges_have_room(&c->ranges, pool) ? data_emit(s, c, c->snd_nxt, size, c->mss) : 0;
         if (sent > 0)
             new_sent(s, c, sent);
         return sent > 0 ? 1 : 0;
@@ -419,7 +444,7 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
     if (tail->size > c->mss && !ranges_split(&c->ranges, pool, c->ranges.tail, tail->size - c->mss))
         return 0;
     tail = range_at(pool, c->ranges.tail);
-    if (data_emit(s, c, tail->seq, tail->size) == 0)
+    if (data_emit(s, c, tail->seq, tail->size, c->mss) == 0)
         return 0;
     struct tcp_rate_mark mark = rate_mark(c);
     range_probed(tail, s->now_us, &mark);
@@ -502,7 +527,8 @@ static enum output_result output_data(struct net_stack *s, struct tcp_conn *c, u
 
     if (tcp_recovery_may_resend(c))
         result = output_lost(s, c, &turn);
-    if (result == OUTPUT_DONE && !turn.is_paced)
+    bool may_go = c->search.low == 0 || output_mtu_probe(s, c, &turn);
+    if (result == OUTPUT_DONE && !turn.is_paced && may_go)
         result = output_new(s, c, &turn);
     if (!tcp_recovery_may_resend(c) && !seq_is_after(c->snd_nxt, r->recover) &&
         result == OUTPUT_DONE && !turn.is_paced) { /* there is none that may go */

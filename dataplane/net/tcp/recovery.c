@@ -90,6 +90,32 @@ static void recovery_enter(struct net_stack *s, struct tcp_conn *c, bool has_ece
     r->phase = TCP_PHASE_RECOVERY;
 }
 
+/* What is lost was too large, and goes again at the same rate. */
+static void resize_enter(struct tcp_conn *c)
+{
+    struct tcp_recovery *r = &c->recovery;
+
+    if (r->phase == TCP_PHASE_LOSS)
+        return;
+    r->recover = c->snd_nxt;
+    c->congestion.ssthresh_bytes = ssthresh_now(c);
+    r->prior_ssthresh_bytes = 0;
+    r->flags &= (uint16_t) ~(RECOVERY_CAN_UNDO | RECOVERY_FRTO | RECOVERY_NEW_ONLY);
+    r->phase = TCP_PHASE_LOSS;
+}
+
+/* True: it is congestion. */
+static bool loss_found(struct net_stack *s, struct tcp_conn *c, bool has_ece)
+{
+    bool is_congestion = !tcp_mtu_probe_lost(s, c);
+
+    if (is_congestion)
+        recovery_enter(s, c, has_ece);
+    else
+        resize_enter(c);
+    return is_congestion;
+}
+
 static void keep_open(const struct net_stack *s, struct tcp_conn *c)
 {
     struct tcp_recovery *r = &c->recovery;
@@ -375,7 +401,7 @@ void tcp_recovery_ack(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_ne
         (void)try_undo_duplicates(s, c);
     detect(s, c, news);
     if (c->ranges.lost_bytes > 0)
-        recovery_enter(s, c, news->has_ece);
+        loss_found(s, c, news->has_ece);
     else
         try_to_open(s, c, news);
 }
@@ -473,8 +499,8 @@ void tcp_recovery_reordered_out(struct net_stack *s, struct tcp_conn *c)
     bool is_waiting = tcp_rack_detect(s, c);
     if (c->ranges.marked_bytes != news.marked_before) {
         if (r->phase != TCP_PHASE_RECOVERY) {
-            recovery_enter(s, c, false);
-            tcp_recovery_rate(c, &news);
+            if (loss_found(s, c, false))
+                tcp_recovery_rate(c, &news);
         }
         tcp_want_output(s, c);
         net_kick(s);
@@ -485,17 +511,9 @@ void tcp_recovery_reordered_out(struct net_stack *s, struct tcp_conn *c)
 
 void tcp_recovery_resize(struct net_stack *s, struct tcp_conn *c)
 {
-    struct tcp_recovery *r = &c->recovery;
-
     (void)ranges_mark_all_lost(&c->ranges, &s->tcp.ranges, s->now_us);
-    r->dupack_bytes = 0;
-    if (r->phase != TCP_PHASE_LOSS) {
-        r->recover = c->snd_nxt;
-        c->congestion.ssthresh_bytes = ssthresh_now(c);
-        r->prior_ssthresh_bytes = 0;
-        r->flags &= (uint16_t) ~(RECOVERY_CAN_UNDO | RECOVERY_FRTO | RECOVERY_NEW_ONLY);
-        r->phase = TCP_PHASE_LOSS;
-    }
+    c->recovery.dupack_bytes = 0;
+    resize_enter(c);
     tcp_want_output(s, c);
 }
 
@@ -508,6 +526,7 @@ void tcp_recovery_sent(struct net_stack *s, struct tcp_conn *c, uint32_t size, b
         return;
     NET_COUNT(s, tcp_retransmits);
     c->retransmits++;
+    c->search.probe_bytes = 0; /* whatever becomes of it tells nothing (RFC 4821 §7.6.4) */
     if ((r->flags & RECOVERY_HAS_RESENT) == 0) {
         r->flags |= RECOVERY_HAS_RESENT;
         r->first_resent_ts = tcp_timestamp(s->now_us, c->ts_offset);

@@ -108,6 +108,15 @@ enum tcp_pending {
     TCP_PENDING_PROBE       /* tail loss probe (§7.2) */
 };
 
+/* The search for a larger path MTU; see path_mtu.c. Zeroed: there is none. */
+struct tcp_mtu_search {
+    uint16_t low;         /* packets so large pass, ... */
+    uint16_t high;        /* ... larger ones do not */
+    uint16_t probe_bytes; /* payload of a packet between them that is out; 0: none */
+    uint32_t probe_seq;
+    uint32_t since_ms; /* modulo 2^32 */
+};
+
 /* A connection. Lines are grouped by what touches them: the first at connect, close and for
  * every event; the second and third for each packet sent or received; the rest for each ACK, or
  * rarely. */
@@ -207,6 +216,7 @@ struct tcp_conn {
     uint32_t data_received_ms; /* modulo 2^32 */
     uint32_t stalled_ms;       /* since when nothing is acknowledged; with retries > 0 */
     uint16_t ack_delay_ms;     /* 0: no data yet */
+    struct tcp_mtu_search search;
 };
 static_assert(sizeof(struct tcp_conn) <= 832, "an idle viewer's memory (DESIGN.md §6)");
 
@@ -300,9 +310,6 @@ struct tcp_conn *tcp_conn_find(struct net_stack *s, const struct endpoint *local
 
 /* Takes up the options of the peer's SYN. */
 void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct tcp_options *o);
-
-/* Recomputes c->mss from the path MTU and what the peer takes. */
-void tcp_conn_set_mss(struct net_stack *s, struct tcp_conn *c);
 
 /* The connection is not half-open any more. */
 void tcp_half_open_end(struct net_stack *s, struct tcp_conn *c);
@@ -452,6 +459,27 @@ static inline bool tcp_recovery_may_resend(const struct tcp_conn *c)
 {
     return (c->recovery.flags & RECOVERY_NEW_ONLY) == 0;
 }
+
+/* --- path_mtu.c --- */
+
+/* Recomputes c->mss from the path MTU and what the peer takes. */
+void tcp_conn_set_mss(struct tcp_conn *c);
+/* The peer's SYN has come: segments of the size to begin with. */
+void tcp_mtu_start(struct net_stack *s, struct tcp_conn *c);
+/* A router says that no larger packets pass. */
+void tcp_mtu_told(struct net_stack *s, struct tcp_conn *c, uint16_t mtu);
+/* The retransmission timer expired with data in flight: segments may be too large for the path. */
+void tcp_mtu_timeout(struct net_stack *s, struct tcp_conn *c);
+/* The payload of a larger packet that is to be tried next, as soon as the congestion window has
+ * room for it; 0: none. */
+uint32_t tcp_mtu_probe_due(struct net_stack *s, struct tcp_conn *c);
+/* 'size' bytes from snd_nxt, more than c->mss, are such a packet. */
+void tcp_mtu_probe_sent(struct net_stack *s, struct tcp_conn *c, uint32_t size);
+/* snd_una has moved with a probe out. */
+void tcp_mtu_probe_ack(struct net_stack *s, struct tcp_conn *c);
+/* Something is lost. True: just a probe, which is no sign of congestion (RFC 4821 §7.6.2); it
+ * goes again in smaller packets. */
+bool tcp_mtu_probe_lost(struct net_stack *s, struct tcp_conn *c);
 
 /* --- pacing.c --- */
 

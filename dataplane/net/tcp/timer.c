@@ -219,6 +219,8 @@ static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
     }
     if (!is_in_flight && persist_is_over(s, c))
         return;
+    if (is_in_flight)
+        tcp_mtu_timeout(s, c);
     const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
     backoff_next(s, c, head != NULL ? head->sent_us : s->now_us);
     if (is_in_flight) {

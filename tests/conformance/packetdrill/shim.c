@@ -261,6 +261,18 @@ static bool flag_set(struct shim *sh, const char *key, const char *value)
         sh->config.congestion = found != NULL ? found->name : NULL;
         return found != NULL;
     }
+    if (strcmp(key, "mtu_probing") == 0) {
+        static const enum net_mtu_probing modes[] = {
+            NET_MTU_PROBING_OFF, NET_MTU_PROBING_BLACK_HOLE, NET_MTU_PROBING_ALWAYS};
+        unsigned long mode = strtoul(value, NULL, 10);
+        if (mode < 3)
+            sh->config.mtu_probing = modes[mode];
+        return mode < 3;
+    }
+    if (strcmp(key, "backlog") == 0) {
+        sh->config.backlog_max = (uint32_t)strtoul(value, NULL, 10);
+        return sh->config.backlog_max > 0;
+    }
     return false;
 }
 
@@ -283,7 +295,7 @@ static bool flags_parse(struct shim *sh, const char *flags)
         if (value == NULL || !flag_set(sh, pair, value)) {
             fprintf(stderr,
                     "libleat_packetdrill: flag '%s' is not one of local_ip=, mtu=, "
-                    "congestion=, or its value is wrong\n",
+                    "congestion=, mtu_probing=, backlog=, or its value is wrong\n",
                     pair);
             return false;
         }
@@ -312,6 +324,7 @@ struct shim *shim_new(const char *flags)
     (void)address_set(&sh->local[1], "fd3d:fa7b:d17d::1");
     sh->config.idle_restart = NET_IDLE_RESTART_DECAY; /* Linux's standard, as is: */
     sh->config.is_unpaced = true;
+    sh->config.mtu_probing = NET_MTU_PROBING_OFF;
     CHECK(net_config_set_gateways(&sh->config, "192.168.255.254,fd3d:fa7b:d17d:8888::") == 0);
     sh->config.keepalive_idle_ms = 7200000; /* as Linux; off unless a socket asks */
     if (!flags_parse(sh, flags))
