@@ -228,6 +228,13 @@ static int worker_add_kernel(struct worker *w, struct net_config *config)
                                                    .fd = kernel_fd(n->kernel, w->shard.index)});
 }
 
+static enum net_ecn ecn_of(const char *choice)
+{
+    if (strcmp(choice, "on") == 0)
+        return NET_ECN_ON;
+    return strcmp(choice, "off") == 0 ? NET_ECN_OFF : NET_ECN_PASSIVE;
+}
+
 static int worker_open_stack(struct worker *w)
 {
     struct node *n = w->node;
@@ -242,6 +249,7 @@ static int worker_open_stack(struct worker *w)
         .use_slaac = n->config->port_slaac,
         .mtu = (uint16_t)n->config->port_mtu,
         .congestion = n->config->net_congestion.text,
+        .ecn = ecn_of(n->config->net_ecn.text),
         .is_unpaced = !n->config->net_pacing,
         .share = n->count > 1 ? worker_share : NULL,
         .share_user = w,

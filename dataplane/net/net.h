@@ -34,6 +34,13 @@ enum net_mtu_probing {
     NET_MTU_PROBING_ALWAYS
 };
 
+/* Explicit congestion notification (RFC 3168). */
+enum net_ecn {
+    NET_ECN_PASSIVE, /* where the peer asks for it, as Linux */
+    NET_ECN_OFF,
+    NET_ECN_ON /* connections that we open ask for it too */
+};
+
 /* Something that one stack heard and the stacks of the port's other queues must know: a card
  * hands ARP, neighbour discovery and ICMP to one queue, whoever asked. Small enough for a
  * mailbox message (struct message.args). */
@@ -61,6 +68,7 @@ struct net_config {
     const char *congestion; /* "cubic" or "reno", borrowed; NULL: "cubic" */
     enum net_idle_restart idle_restart;
     enum net_mtu_probing mtu_probing;
+    enum net_ecn ecn;
     bool is_unpaced;                    /* windows go out as fast as they open */
     uint32_t receive_window_bytes;      /* per stream, at first; 0: 64 KiB, as Linux */
     uint32_t receive_window_max_bytes;  /* what it may grow to; 0: as receive_window_bytes, or

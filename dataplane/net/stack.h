@@ -145,6 +145,14 @@ struct net_rx {
     bool is_l2_multicast; /* the frame went to many link addresses */
 };
 
+/* The ECN field of its IP header. */
+static inline uint8_t net_rx_ecn(const struct net_rx *rx)
+{
+    uint8_t octet = rx->l3.ptr[1];
+
+    return (rx->family == 4 ? octet : octet >> 4) & IP_ECN_MASK;
+}
+
 static inline struct net_stack *net_stack_of(struct transport *t)
 {
     return (struct net_stack *)(void *)t;

@@ -23,6 +23,10 @@ enum {
     IPV4_MTU_MIN = 576, /* what we accept as a path MTU: RFC 1191 allows less, attackers use it */
     IPV6_MTU_MIN = 1280,
     HOP_LIMIT_DEFAULT = 64,
+    IP_ECN_MASK = 3, /* RFC 3168 §5: the lowest bits of IPv4's second octet, and of IPv6's class */
+    IP_ECN_NONE = 0,
+    IP_ECN_ECT0 = 2,
+    IP_ECN_CE = 3,
 
     PROTOCOL_HOP_BY_HOP = 0,
     PROTOCOL_ICMP = 1,

@@ -139,19 +139,20 @@ static void link_open(struct link *l, uint8_t choice)
                                         .is_sack_permitted = (choice & 4) != 0,
                                         .has_timestamps = (choice & 8) != 0,
                                         .ts_value = f.peer.ts_value};
+    const uint8_t asking = (choice & 16) != 0 ? TCP_ECE | TCP_CWR : 0;
     struct peer_segment reply;
 
     peer_drop_all(&f.peer);
     *l = (struct link){.port = f.next_port++, .irs = (uint32_t)choice << 24 | 0xfff000};
     l->snd_nxt = l->irs;
     peer_send(&f.peer, &(struct peer_segment){.seq = l->irs - 1,
-                                              .flags = TCP_SYN,
+                                              .flags = TCP_SYN | asking,
                                               .window = UINT16_MAX,
                                               .options = options,
                                               .peer_port = l->port});
     f.peer.has_timestamps = false;
     while (!l->is_open && peer_next(&f.peer, &reply)) {
-        if (reply.peer_port != l->port || reply.flags != (TCP_SYN | TCP_ACK))
+        if (reply.peer_port != l->port || (reply.flags & ~TCP_ECE) != (TCP_SYN | TCP_ACK))
             continue;
         l->is_open = true;
         l->iss = reply.seq + 1;
@@ -183,6 +184,7 @@ static void segment(struct cursor *c)
         size = 0;
     s.payload = payload_at(s.seq, size % (PAYLOAD_MAX + 1));
     s.options.sack_count = (uint8_t)(size >> 14);
+    s.ecn = size >> 12 & IP_ECN_MASK;
     for (unsigned i = 0; i < s.options.sack_count; i++) {
         s.options.sacks[i].start = near_to(f.link->rcv_nxt, c);
         s.options.sacks[i].end = s.options.sacks[i].start + cursor_be16(c) % 4096;
@@ -340,7 +342,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(f.host->transport->ops->listen(f.host->transport, &any, &listen_events, NULL) == 0);
     world_turn(&f.world);
     f.link = &f.links[0];
-    link_open(f.link, 15);
+    link_open(f.link, 31);
     for (int i = 0; i < OPERATIONS_MAX && cursor_left(&c) > 0; i++)
         operation(&c);
     check_baseline();

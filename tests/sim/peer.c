@@ -140,8 +140,20 @@ void peer_send_ip(struct peer *p, uint8_t protocol, const uint8_t *payload, size
     peer_send_frame(p, bytes_of(frame, peer_frame_ip(p, protocol, payload, size, frame)));
 }
 
+static void set_ecn(const struct peer *p, uint8_t ecn, uint8_t *ip)
+{
+    if (p->family == 6) {
+        ip[1] = (uint8_t)(ecn << 4);
+        return;
+    }
+    ip[1] = ecn;
+    store_be16(ip + 10, 0);
+    store_be16(ip + 10, checksum_finish(checksum_sum(ip, IPV4_SIZE)));
+}
+
 void peer_send(struct peer *p, const struct peer_segment *segment)
 {
+    uint8_t frame[PEER_FRAME_BYTES];
     uint8_t l4[PEER_FRAME_BYTES - 64] = {0};
     struct tcp_options options = segment->options;
     size_t size = TCP_SIZE;
@@ -164,7 +176,9 @@ void peer_send(struct peer *p, const struct peer_segment *segment)
     CHECK(segment->payload.size <= sizeof(l4) - size);
     if (segment->payload.size > 0)
         memcpy(l4 + size, segment->payload.ptr, segment->payload.size);
-    peer_send_ip(p, PROTOCOL_TCP, l4, size + segment->payload.size);
+    size = peer_frame_ip(p, PROTOCOL_TCP, l4, size + segment->payload.size, frame);
+    set_ecn(p, segment->ecn, frame + ETHERNET_SIZE);
+    peer_send_frame(p, bytes_of(frame, size));
 }
 
 bool peer_next_frame(struct peer *p, struct bytes *ret_frame)
@@ -206,10 +220,14 @@ bool peer_next(struct peer *p, struct peer_segment *ret_segment)
     uint32_t sum = checksum_pseudo_header(p->local.addr, p->address.addr, p->family, PROTOCOL_TCP) +
                    (uint32_t)l4.size + checksum_sum(l4.ptr, l4.size);
     CHECK(checksum_fold(sum) == 0xffff);
+    bool is_v4 = p->family == 4;
+    const uint8_t *ip = l4.ptr - (is_v4 ? IPV4_SIZE : IPV6_SIZE);
+    CHECK(!is_v4 || checksum_sum(ip, IPV4_SIZE) == 0xffff);
     *ret_segment = (struct peer_segment){
         .seq = load_be32(l4.ptr + 4),
         .ack = load_be32(l4.ptr + 8),
         .flags = l4.ptr[13],
+        .ecn = (is_v4 ? ip[1] : ip[1] >> 4) & IP_ECN_MASK,
         .window = load_be16(l4.ptr + 14),
         .payload = bytes_from(l4, header),
         .local_port = load_be16(l4.ptr),

@@ -39,6 +39,7 @@ struct peer_segment {
     uint32_t seq;
     uint32_t ack;
     uint8_t flags;
+    uint8_t ecn; /* IP's field */
     uint16_t window;
     struct tcp_options options;
     struct bytes payload;

@@ -34,21 +34,27 @@ static int on_accept(void *user, struct stream *s, uint64_t now_us)
 
 static const struct listen_events listen_events = {.accept = on_accept};
 
-void server_start(struct server *v, const struct net_config *config, uint32_t streams_max)
+void server_start_on(struct server *v, const struct net_config *config,
+                     const struct sim_port_config *port, uint32_t streams_max)
 {
-    const struct sim_port_config port = {.offloads = PORT_OFFLOAD_MULTI_SEGMENT};
     struct endpoint any = {.family = 6, .port = PEER_HOST_PORT};
 
     memset(v, 0, sizeof(*v));
     current = v;
     world_init(&v->world, 1);
-    v->host = world_host_add(&v->world, "10.0.0.1/24,2001:db8::1/64", config, &port, streams_max,
-                             1 << 20);
+    v->host =
+        world_host_add(&v->world, "10.0.0.1/24,2001:db8::1/64", config, port, streams_max, 1 << 20);
     v->stack = net_stack_of(v->host->transport);
     peer_init(&v->peer, &v->world, v->host, 4);
     CHECK(v->host->transport->ops->listen(v->host->transport, &any, &listen_events, NULL) == 0);
     world_turn(&v->world);
     peer_drop_all(&v->peer);
+}
+
+void server_start(struct server *v, const struct net_config *config, uint32_t streams_max)
+{
+    server_start_on(v, config, &(struct sim_port_config){.offloads = PORT_OFFLOAD_MULTI_SEGMENT},
+                    streams_max);
 }
 
 bool server_stop(struct server *v)

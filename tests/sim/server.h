@@ -20,6 +20,9 @@ struct server {
 
 /* IPv4, listening on PEER_HOST_PORT. */
 void server_start(struct server *v, const struct net_config *config, uint32_t streams_max);
+/* The same on a port with other offloads. */
+void server_start_on(struct server *v, const struct net_config *config,
+                     const struct sim_port_config *port, uint32_t streams_max);
 /* False: a timer or a blob was left behind. */
 bool server_stop(struct server *v);
 void server_wait(struct server *v, uint64_t us);

@@ -223,6 +223,8 @@ static struct sim_impairment impairment_choose(uint64_t *random)
         i.rate_bps = world_between(random, 2000000, 1000000000);
         i.queue_bytes = (uint32_t)world_between(random, 30000, 500000);
     }
+    if (world_random(random) % 3 == 0)
+        i.mark_ppm = (uint32_t)world_between(random, 0, 100000);
     return i;
 }
 
@@ -270,6 +272,7 @@ static void run_hosts(struct run *r, bool is_v6)
         b.mtu = a.mtu; /* one link, one MTU */
     config.vlan = world_random(random) % 3 == 0 ? 77 : 0;
     config.congestion = world_random(random) % 2 == 0 ? "reno" : "cubic";
+    config.ecn = (enum net_ecn)(world_random(random) % 3);
     if (world_random(random) % 3 == 0)
         config.receive_window_bytes = (uint32_t)world_between(random, 3000, 2000000);
     if (r->kind == KIND_EXHAUSTION) {

@@ -255,6 +255,7 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
         .has_echo = (c->flags & CONN_HAS_TIMESTAMPS) != 0 && segment->options.has_timestamps,
         .ts_echo = segment->options.ts_echo,
         .is_new = seq_is_after(segment->ack, c->snd_una),
+        .has_ece = (c->flags & CONN_HAS_ECN) != 0 && (segment->flags & TCP_ECE) != 0,
     };
     bool is_old = seq_is_before(segment->ack, c->snd_una);
     bool is_in_flight = c->snd_una != c->snd_nxt;
@@ -267,6 +268,8 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
         news.is_window_changed = window_update(c, segment);
         is_opened = was_closed && c->snd_wnd > 0;
     }
+    if (news.has_ece)
+        NET_COUNT(s, tcp_ecn_echoes);
     ack_take(s, c, segment, &news);
     /* RFC 5681 §2, with RFC 6675's: new SACK information counts whatever the window says. */
     news.is_duplicate = !news.is_new && !is_old && is_in_flight && !news.is_dsack &&

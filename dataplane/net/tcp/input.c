@@ -40,7 +40,8 @@ static bool segment_parse(struct net_stack *s, const struct net_rx *rx,
         NET_COUNT(s, tcp_rx_checksum);
         return false;
     }
-    segment->flags = h[13] & 0x3f;
+    segment->flags = h[13];
+    segment->ecn = net_rx_ecn(rx);
     /* None, or more than one of SYN, FIN and RST: no implementation sends that. */
     unsigned kinds = segment->flags & NONSENSE_FLAGS;
     if ((segment->flags & (NONSENSE_FLAGS | TCP_ACK)) == 0 || (kinds & (kinds - 1)) != 0) {
@@ -88,6 +89,8 @@ static void established(struct net_stack *s, struct tcp_conn *c, const struct tc
     tcp_half_open_end(s, c);
     neighbour_confirm(s, c->neighbour);
     NET_COUNT(s, tcp_established);
+    if ((c->flags & CONN_HAS_ECN) != 0)
+        NET_COUNT(s, tcp_ecn_connections);
     tcp_want_output(s, c);
 }
 
@@ -125,6 +128,7 @@ static void syn_take(struct net_stack *s, struct tcp_conn *c, const struct tcp_s
     if (c->state == TCP_SYN_SENT)
         c->rcv_edge += c->rcv_budget_bytes;
     tcp_conn_take_options(s, c, &segment->options);
+    tcp_ecn_negotiate(s, c, segment);
 }
 
 /* RFC 9293 §3.10.7.3. */
@@ -436,6 +440,8 @@ static bool syn_received_syn(struct net_stack *s, struct tcp_conn *c, struct tcp
 {
     if ((segment->flags & TCP_SYN) == 0 || segment->seq != c->irs)
         return true;
+    if ((c->flags & CONN_HAS_ECN) != 0) /* one that does not ask for it, or not back, ends it */
+        tcp_ecn_negotiate(s, c, segment);
     if ((segment->flags & TCP_ACK) == 0) { /* again: ours was lost */
         tcp_send_syn(s, c);
         return false;

@@ -79,12 +79,29 @@ struct tcp_packet {
     struct extent extents[EXTENTS_PER_PACKET_MAX];
 };
 
-static void write_ip_length(struct tcp_conn *c, uint8_t *ip, size_t l3_payload_size)
+/* Says what there is to say of ECN. Only new data is sent as capable of it: neither pure ACKs
+ * (RFC 3168 §6.1.4) nor retransmissions (§6.1.5) nor probes (§6.1.6). Returns the IP field. */
+static uint8_t write_ecn(const struct tcp_conn *c, const struct tcp_packet *p, uint8_t *ip,
+                         uint8_t *tcp)
+{
+    bool is_v4 = c->stream.peer.family == 4;
+
+    if ((c->flags & CONN_ECE_DUE) != 0)
+        tcp[HEADER_FLAGS_AT] |= TCP_ECE;
+    if (p->payload_size == 0 || p->seq != c->snd_nxt)
+        return IP_ECN_NONE;
+    if ((c->flags & CONN_CWR_DUE) != 0)
+        tcp[HEADER_FLAGS_AT] |= TCP_CWR;
+    ip[1] = (uint8_t)(is_v4 ? IP_ECN_ECT0 : IP_ECN_ECT0 << 4);
+    return IP_ECN_ECT0;
+}
+
+static void write_ip_length(struct tcp_conn *c, uint8_t *ip, size_t l3_payload_size, uint8_t ecn)
 {
     if (c->stream.peer.family == 4) {
         uint16_t total = (uint16_t)(IPV4_SIZE + l3_payload_size);
         store_be16(ip + 2, total);
-        store_be16(ip + 10, checksum_finish((uint32_t)c->ip_sum + total));
+        store_be16(ip + 10, checksum_finish((uint32_t)c->ip_sum + total + ecn));
     } else {
         store_be16(ip + 4, (uint16_t)l3_payload_size);
     }
@@ -146,7 +163,10 @@ static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp
         store_be32(tcp + TCP_SIZE + 4, tcp_timestamp(s->now_us, c->ts_offset));
         store_be32(tcp + TCP_SIZE + 8, c->ts_recent);
     }
-    write_ip_length(c, header + out.l2_size, out.l4_size + p->payload_size);
+    uint8_t ecn = 0;
+    if ((c->flags & CONN_HAS_ECN) != 0)
+        ecn = write_ecn(c, p, header + out.l2_size, tcp);
+    write_ip_length(c, header + out.l2_size, out.l4_size + p->payload_size, ecn);
     write_checksum(s, c, tcp, out.l4_size, p, &out);
     int error = s->driver->tx_commit(s->queue, &out);
     if (error == -ENOBUFS)
@@ -340,7 +360,8 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
 
     if (wanted == 0)
         return 0;
-    if (s->info->tso_bytes_max > c->mss)
+    /* A card may repeat CWR in each packet that it makes of a segment: that one goes alone. */
+    if (s->info->tso_bytes_max > c->mss && (c->flags & CONN_CWR_DUE) == 0)
         limit = s->info->tso_bytes_max / c->mss * c->mss;
     uint32_t size = wanted < limit ? wanted : limit;
     if (size > window)
@@ -376,7 +397,7 @@ static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
         c->snd_small = c->snd_nxt;
     if (c->snd_nxt == c->snd_end + 1)
         c->flags |= CONN_FIN_SENT;
-    c->flags &= ~(uint32_t)CONN_SEND_ANYWAY;
+    c->flags &= ~(uint32_t)(CONN_SEND_ANYWAY | CONN_CWR_DUE);
     tcp_recovery_sent(s, c, sent, false);
 }
 

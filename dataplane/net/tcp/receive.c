@@ -7,6 +7,7 @@ enum {
     ACK_DELAY_MIN_MS = 40,
     ACK_DELAY_MAX_MS = 200,
     ACK_DELAY_ACTIVE_MAX_MS = 500, /* of a peer that sends on, before it is known to rest */
+    QUICK_ACKS_FEW = 2,
     QUICK_ACKS_MAX = 16,
     WINDOW_GROWTH_MIN_BYTES = 128, /* smaller segments do not make the window grow */
     ROUND_TRIP_DEFAULT_US = 100000,
@@ -161,6 +162,16 @@ static void quick_acks_raise(struct tcp_conn *c)
 void tcp_receive_repeated(struct tcp_conn *c)
 {
     quick_acks_raise(c);
+    c->flags &= ~(uint32_t)CONN_PING_PONG;
+    c->ack_delay_ms = ACK_DELAY_MIN_MS;
+}
+
+void tcp_receive_quicken(struct tcp_conn *c)
+{
+    if (c->ack_delay_ms == 0) /* the first data begins like that anyway */
+        return;
+    if (c->quick_acks < QUICK_ACKS_FEW)
+        c->quick_acks = QUICK_ACKS_FEW;
     c->flags &= ~(uint32_t)CONN_PING_PONG;
     c->ack_delay_ms = ACK_DELAY_MIN_MS;
 }
@@ -422,6 +433,8 @@ void tcp_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segme
 
     if (!may_receive || (data.size == 0 && !has_fin))
         return;
+    if ((c->flags & CONN_HAS_ECN) != 0 && data.size > 0)
+        tcp_ecn_receive(s, c, segment);
     if (seq_is_before(seq, c->rcv_nxt)) {
         uint32_t known = c->rcv_nxt - seq;
         c->duplicate = (struct tcp_sack_block){.start = seq, .end = c->rcv_nxt};

@@ -64,6 +64,7 @@ static void reduction_begin(struct net_stack *s, struct tcp_conn *c)
     r->prr_delivered_bytes = 0;
     r->prr_sent_bytes = 0;
     congested(s, c);
+    tcp_ecn_reduced(c);
 }
 
 static void reduction_end(struct tcp_conn *c)
@@ -156,6 +157,7 @@ static void undo(struct net_stack *s, struct tcp_conn *c, bool is_nothing_lost)
             c->congestion.cwnd_bytes = r->prior_cwnd_bytes;
         if (c->congestion.ssthresh_bytes < r->prior_ssthresh_bytes)
             c->congestion.ssthresh_bytes = r->prior_ssthresh_bytes;
+        c->flags &= ~(uint32_t)CONN_CWR_DUE;
         c->congestion.ops->undone(&c->congestion);
     }
     r->flags &= (uint16_t)~RECOVERY_CAN_UNDO;
@@ -479,6 +481,7 @@ void tcp_recovery_timeout(struct net_stack *s, struct tcp_conn *c)
         undo_prepare(c);
     }
     c->congestion.cwnd_bytes = tcp_in_flight(c) + c->mss;
+    tcp_ecn_reduced(c);
     if (is_first && c->ranges.sacked_bytes >= (uint32_t)TCP_REORDERING * c->mss &&
         r->reordering > TCP_REORDERING)
         r->reordering = TCP_REORDERING;

@@ -76,11 +76,12 @@ void tcp_send_syn(struct net_stack *s, struct tcp_conn *c)
     tcp_receive_start(s, c, window);
     if (is_reply)
         c->rcv_edge = seq_max(c->rcv_edge, c->rcv_nxt + window);
+    uint8_t flags = (uint8_t)((is_reply ? TCP_SYN | TCP_ACK : TCP_SYN) | tcp_ecn_syn_flags(s, c));
     tcp_send_control(s, &(struct tcp_control){.local = c->stream.local,
                                               .peer = c->stream.peer,
                                               .seq = c->iss,
                                               .ack = is_reply ? c->rcv_nxt : 0,
-                                              .flags = is_reply ? TCP_SYN | TCP_ACK : TCP_SYN,
+                                              .flags = flags,
                                               .window = window,
                                               .options = options,
                                               .options_size = tcp_options_write_syn(&o, options)});

@@ -3,10 +3,10 @@
  *
  *   sequence number   1 bit which secret, 3 bits segment size, 28 bits keyed hash
  *   timestamp         the time in units of 64 ms, in the 6 bits below: 4 bits window scale (15:
- *                     none), 1 bit SACK, 1 bit reserved
+ *                     none), 1 bit SACK, 1 bit ECN
  *
  * A secret lives for two periods: one in which cookies are made with it, and the next, in which
- * they are still believed. Without timestamps there is neither scaling nor SACK. */
+ * they are still believed. Without timestamps there is no scaling, SACK, or ECN. */
 #include <errno.h>
 
 #include "common/check.h"
@@ -20,7 +20,8 @@ enum {
     SECRET_SHIFT = 31,
     TS_BITS = 6,
     TS_NO_SCALE = 15,
-    TS_SACK = 1 << 4
+    TS_SACK = 1 << 4,
+    TS_ECN = 1 << 5
 };
 
 /* What peers offer, mostly: IPv6's minimum, tunnels, PPPoE, Ethernet for each family, jumbo. */
@@ -52,11 +53,11 @@ static uint64_t cookie_period(struct net_stack *s)
 }
 
 /* The options of the answer: with them in its lowest bits, the latest time that is not ahead. */
-static uint32_t cookie_timestamp(uint64_t now_us, const struct tcp_options *o)
+static uint32_t cookie_timestamp(uint64_t now_us, const struct tcp_options *o, bool has_ecn)
 {
     uint32_t now_ms = tcp_timestamp(now_us, 0);
-    uint32_t bits =
-        (o->has_shift ? o->shift : (uint32_t)TS_NO_SCALE) | (o->is_sack_permitted ? TS_SACK : 0u);
+    uint32_t bits = (o->has_shift ? o->shift : (uint32_t)TS_NO_SCALE) |
+                    (o->is_sack_permitted ? TS_SACK : 0u) | (has_ecn ? TS_ECN : 0u);
     uint32_t value = now_ms >> TS_BITS << TS_BITS | bits;
 
     return value > now_ms ? value - (1u << TS_BITS) : value;
@@ -85,9 +86,11 @@ void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
         cookie_hash(&s->tcp.cookies.keys[period & 1], local, peer, syn->seq, size_index);
     struct tcp_options out = {.mss = tcp_advertised_mss(s, local->family, settings)};
     uint32_t payload_max = out.mss;
+    bool has_ecn = in->has_timestamps && tcp_ecn_accepts(s, syn);
     if (in->has_timestamps) {
         out.has_timestamps = true;
-        out.ts_value = cookie_timestamp(s->now_us, in) + tcp_timestamp_offset(s, local, peer);
+        out.ts_value =
+            cookie_timestamp(s->now_us, in, has_ecn) + tcp_timestamp_offset(s, local, peer);
         out.ts_echo = in->ts_value;
         out.is_sack_permitted = in->is_sack_permitted;
         out.has_shift = in->has_shift;
@@ -101,7 +104,7 @@ void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
                                  .peer = *peer,
                                  .seq = cookie,
                                  .ack = syn->seq + 1,
-                                 .flags = TCP_SYN | TCP_ACK,
+                                 .flags = TCP_SYN | TCP_ACK | (has_ecn ? TCP_ECE : 0),
                                  .window = tcp_receive_first_window(s, settings, payload_max),
                                  .options = options,
                                  .options_size = tcp_options_write_syn(&out, options)});
@@ -139,6 +142,8 @@ int tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
         o->is_sack_permitted = (bits & TS_SACK) != 0;
         o->has_shift = (bits & TS_NO_SCALE) != TS_NO_SCALE;
         o->shift = o->has_shift ? (uint8_t)(bits & TS_NO_SCALE) : 0;
+        if ((bits & TS_ECN) != 0)
+            ret_syn->flags |= TCP_ECE | TCP_CWR;
     }
     NET_COUNT(s, tcp_cookies_accepted);
     return 0;

@@ -44,7 +44,9 @@ enum tcp_header_flags {
     TCP_RST = 1 << 2,
     TCP_PSH = 1 << 3,
     TCP_ACK = 1 << 4,
-    TCP_URG = 1 << 5
+    TCP_URG = 1 << 5,
+    TCP_ECE = 1 << 6, /* RFC 3168 §6.1 */
+    TCP_CWR = 1 << 7
 };
 
 enum tcp_state {
@@ -82,7 +84,12 @@ enum tcp_conn_flags {
     CONN_FIN_KNOWN = 1 << 18,     /* a FIN came, perhaps before data that it follows: see fin_seq */
     CONN_IS_PERSISTING = 1 << 19, /* probes a closed window: counted in tcp.persisting */
     CONN_ACK_PUSHED_AGAIN = 1 << 20,
-    CONN_PING_PONG = 1 << 21 /* what arrives is answered by data: ACKs may wait for it */
+    CONN_PING_PONG = 1 << 21, /* what arrives is answered by data: ACKs may wait for it */
+    CONN_HAS_ECN = 1 << 22,   /* both ends know congestion marks (RFC 3168) */
+    CONN_ECN_ASKED = 1 << 23, /* every SYN that we sent asked for them */
+    CONN_ECN_SEEN = 1 << 24,  /* the peer's data came as capable of them */
+    CONN_ECE_DUE = 1 << 25,   /* a mark came: every ACK says so until the peer has reacted */
+    CONN_CWR_DUE = 1 << 26    /* the window was reduced: the next new data says so */
 };
 
 /* Whether a segment that is not full may go while others are on the way (RFC 9293 §3.7.4). */
@@ -154,7 +161,7 @@ struct tcp_conn {
     uint8_t snd_shift;
     uint8_t rcv_shift;
     uint8_t template_size;
-    uint16_t ip_sum; /* folded; of the IPv4 header without its total length */
+    uint16_t ip_sum; /* folded; of the IPv4 header without its total length and ECN field */
     uint64_t last_sent_us;
 
     /* Ethernet, IP and TCP header with timestamps, ready but for what changes. */
@@ -280,6 +287,7 @@ struct tcp_segment {
     uint32_t window; /* scaled */
     uint16_t raw_window;
     uint8_t flags;
+    uint8_t ecn; /* of the IP header */
     struct bytes payload;
     struct tcp_options options;
 };
@@ -431,6 +439,23 @@ void tcp_challenge(struct net_stack *s, struct tcp_conn *c);
 /* What the acknowledgement in an acceptable segment does; its ack is at most snd_nxt. */
 void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
 
+/* --- ecn.c: RFC 3168 --- */
+
+/* The SYN of a peer asks for ECN and is to have it. */
+bool tcp_ecn_accepts(const struct net_stack *s, const struct tcp_segment *syn);
+/* Takes up what the peer's SYN, or SYN and ACK, says about it. */
+void tcp_ecn_negotiate(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
+/* The flags for it of the SYN, or SYN and ACK, that is about to be sent. */
+uint8_t tcp_ecn_syn_flags(struct net_stack *s, struct tcp_conn *c);
+/* The marks of an acceptable segment with data; only with CONN_HAS_ECN. */
+void tcp_ecn_receive(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *segment);
+/* The congestion window was reduced. */
+static inline void tcp_ecn_reduced(struct tcp_conn *c)
+{
+    if ((c->flags & CONN_HAS_ECN) != 0)
+        c->flags |= CONN_CWR_DUE;
+}
+
 /* --- recovery.c --- */
 
 /* What loss recovery makes of an acknowledgement that is not simply the next. */
@@ -520,6 +545,8 @@ void tcp_receive_start(struct net_stack *s, struct tcp_conn *c, uint32_t first_w
 void tcp_receive_acknowledged(struct net_stack *s, struct tcp_conn *c, bool is_data);
 /* Data came again: our ACK was lost or late, so the next ones are sent at once. */
 void tcp_receive_repeated(struct tcp_conn *c);
+/* The next ACKs are sent at once: the sender's window may be small. */
+void tcp_receive_quicken(struct tcp_conn *c);
 /* The delayed ACK's time has come. */
 void tcp_receive_ack_expired(struct net_stack *s, struct tcp_conn *c);
 /* The window field of an outgoing segment; moves rcv_edge. */

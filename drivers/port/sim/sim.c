@@ -256,6 +256,16 @@ static void wire_deliver(struct sim_wire *w, struct sim_port *from, const struct
     }
 }
 
+/* Bytes that wait for the rate. */
+static uint64_t port_queued(const struct sim_port *from, uint64_t now_us)
+{
+    const struct sim_port *p = from->bottleneck;
+
+    if (p->impairment.rate_bps == 0 || p->wire_free_us <= now_us)
+        return 0;
+    return (p->wire_free_us - now_us) * p->impairment.rate_bps / 8000000;
+}
+
 /* When the last bit of a frame of 'size' leaves; false: the queue before the rate is full. */
 static bool port_departure(struct sim_port *from, size_t size, uint64_t now_us, uint64_t *ret_us)
 {
@@ -266,11 +276,29 @@ static bool port_departure(struct sim_port *from, size_t size, uint64_t now_us, 
     if (i->rate_bps == 0)
         return true;
     uint64_t start = p->wire_free_us > now_us ? p->wire_free_us : now_us;
-    if (i->queue_bytes != 0 && (start - now_us) * i->rate_bps / 8000000 > i->queue_bytes)
+    if (i->queue_bytes != 0 && port_queued(from, now_us) > i->queue_bytes)
         return false;
     p->wire_free_us = start + (size * 8000000 + i->rate_bps - 1) / i->rate_bps;
     *ret_us = p->wire_free_us;
     return true;
+}
+
+/* Marks an ECN-capable packet as a router does that has to choose between that and dropping it
+ * (RFC 3168 §5). */
+static void frame_mark(struct sim_port *p, struct sim_frame *f)
+{
+    struct layout l = frame_layout(f->data, f->size);
+    uint8_t *ip = f->data + l.l3;
+    unsigned shift = l.is_ipv6 ? 4 : 0;
+
+    if (l.l3 == 0 || (ip[1] >> shift & 3) == 0)
+        return;
+    ip[1] |= (uint8_t)(3u << shift);
+    p->stats.marked++;
+    if (!l.is_ipv6) {
+        put_be16(ip + 10, 0);
+        put_be16(ip + 10, (uint16_t)~ones_sum(ip, l.l4 - l.l3, 0));
+    }
 }
 
 static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_us)
@@ -283,6 +311,7 @@ static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_
     if (w->capture != NULL)
         w->capture(w->capture_user, &p->base, bytes_of(f->data, f->size), now_us);
     uint64_t departs;
+    uint64_t queued = port_queued(p, now_us);
     size_t l2_size = f->size > 18 && get_be16(f->data + 12) == 0x8100 ? 18 : 14;
     bool is_too_big = p->path_mtu != 0 && f->size > p->path_mtu + l2_size;
     if (!port_departure(p, f->size, now_us, &departs) || is_too_big ||
@@ -290,6 +319,9 @@ static void port_transmit(struct sim_port *p, struct sim_frame *f, uint64_t now_
         p->stats.lost++;
         return;
     }
+    uint32_t mark_bytes = p->bottleneck->impairment.mark_bytes;
+    if (wire_chance(w, i->mark_ppm) || (mark_bytes != 0 && queued > mark_bytes))
+        frame_mark(p, f);
     bool is_arp = f->size > l2_size && get_be16(f->data + l2_size - 2) == 0x0806;
     if (f->size > 14 && wire_chance(w, i->corrupt_ppm) && !is_arp) {
         uint64_t bit = wire_random(w) % ((f->size - 14) * 8);

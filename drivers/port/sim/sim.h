@@ -1,5 +1,5 @@
-/* sim.h - a seeded virtual wire between ports, for tests: loss, delay, jitter, reordering,
- * duplication, corruption, rate and MTU, in virtual time.
+/* sim.h - a seeded virtual wire between ports, for tests: loss, congestion marks, delay, jitter,
+ * reordering, duplication, corruption, rate and MTU, in virtual time.
  *
  * A wire is a hub with any number of ports; each port takes the frames for its MAC address and
  * multicast. The same seed and the same calls give the same frames. Every frame is copied into
@@ -15,6 +15,7 @@ struct sim_wire;
  * million of frames. */
 struct sim_impairment {
     uint32_t loss_ppm;
+    uint32_t mark_ppm; /* of ECN-capable packets, congestion experienced (RFC 3168 §5) */
     uint32_t duplicate_ppm;
     /* One bit flips somewhere behind the Ethernet header: what a link's own checksum missed. Not
      * in ARP messages, which have no other one. */
@@ -25,6 +26,7 @@ struct sim_impairment {
     uint64_t jitter_us;   /* added to the delay, uniformly, without reordering */
     uint64_t rate_bps;    /* 0: no limit */
     uint32_t queue_bytes; /* that wait for the rate before frames are dropped; 0: no limit */
+    uint32_t mark_bytes;  /* likewise before ECN-capable packets are marked; 0: they are not */
 };
 
 /* Zeroed members mean what their comment says. */
@@ -41,6 +43,7 @@ struct sim_port_config {
 struct sim_stats {
     uint64_t sent; /* wire packets, after segmentation */
     uint64_t lost; /* by loss_ppm or a full queue */
+    uint64_t marked;
     uint64_t corrupted;
     uint64_t duplicated;
     uint64_t reordered;

@@ -17,7 +17,9 @@ static uint8_t info_options(const struct tcp_conn *c)
 {
     return (uint8_t)(((c->flags & CONN_HAS_TIMESTAMPS) != 0 ? TCPI_OPT_TIMESTAMPS : 0) |
                      ((c->flags & CONN_HAS_SACK) != 0 ? TCPI_OPT_SACK : 0) |
-                     ((c->flags & CONN_HAS_SCALE) != 0 ? TCPI_OPT_WSCALE : 0));
+                     ((c->flags & CONN_HAS_SCALE) != 0 ? TCPI_OPT_WSCALE : 0) |
+                     ((c->flags & CONN_HAS_ECN) != 0 ? TCPI_OPT_ECN : 0) |
+                     ((c->flags & CONN_ECN_SEEN) != 0 ? TCPI_OPT_ECN_SEEN : 0));
 }
 
 static uint32_t since_ms(uint64_t now_us, uint64_t then_us)

@@ -273,6 +273,12 @@ static bool flag_set(struct shim *sh, const char *key, const char *value)
         sh->config.backlog_max = (uint32_t)strtoul(value, NULL, 10);
         return sh->config.backlog_max > 0;
     }
+    if (strcmp(key, "ecn") == 0) {
+        sh->config.ecn = strcmp(value, "on") == 0    ? NET_ECN_ON
+                         : strcmp(value, "off") == 0 ? NET_ECN_OFF
+                                                     : NET_ECN_PASSIVE;
+        return sh->config.ecn != NET_ECN_PASSIVE || strcmp(value, "passive") == 0;
+    }
     return false;
 }
 
@@ -295,7 +301,7 @@ static bool flags_parse(struct shim *sh, const char *flags)
         if (value == NULL || !flag_set(sh, pair, value)) {
             fprintf(stderr,
                     "libleat_packetdrill: flag '%s' is not one of local_ip=, mtu=, "
-                    "congestion=, mtu_probing=, backlog=, or its value is wrong\n",
+                    "congestion=, mtu_probing=, backlog=, ecn=, or its value is wrong\n",
                     pair);
             return false;
         }
