@@ -267,6 +267,15 @@ static int worker_open_stack(struct worker *w)
     return err < 0 ? err : shard_add_transport(&w->shard, w->stack);
 }
 
+/* As the listener's own key says, where connections are the stack's. */
+static int worker_set_congestion(struct worker *w, const struct endpoint *local,
+                                 const struct config_text *name)
+{
+    if (w->stack == NULL || name->text[0] == '\0')
+        return 0;
+    return net_listener_set_congestion(w->stack, local, name->text);
+}
+
 static int worker_listen(struct worker *w)
 {
     const struct config *config = w->node->config;
@@ -277,10 +286,18 @@ static int worker_listen(struct worker *w)
         err = rtmp_server_listen(w->rtmp, public, &config->rtmp_listen);
     if (err < 0)
         return worker_fail(w, "rtmp.listen", err);
+    if (config->rtmp_listen.family != 0)
+        err = worker_set_congestion(w, &config->rtmp_listen, &config->rtmp_congestion);
+    if (err < 0)
+        return worker_fail(w, "rtmp.congestion", err);
     if (config->http_listen.family != 0)
         err = http_server_listen(w->http, public, &config->http_listen, HTTP_PUBLIC);
     if (err < 0)
         return worker_fail(w, "http.listen", err);
+    if (config->http_listen.family != 0)
+        err = worker_set_congestion(w, &config->http_listen, &config->http_congestion);
+    if (err < 0)
+        return worker_fail(w, "http.congestion", err);
     if (w->shard.index == 0 && config->management_listen.family != 0)
         err = http_server_listen(w->http, w->kernel, &config->management_listen, HTTP_MANAGEMENT);
     return err < 0 ? worker_fail(w, "management.listen", err) : 0;

@@ -218,8 +218,10 @@ static int choice_check(const struct config_key *key, struct bytes text, bool is
 
     char expected[CONFIG_WHAT_MAX / 2];
     struct bytes word = nearest.best;
-    snprintf(expected, sizeof(expected), "one of %s (the nearest is %.*s)", key->choices,
-             (int)word.size, (const char *)word.ptr);
+    bool may_be_empty = key->choices[0] == '|';
+    snprintf(expected, sizeof(expected), "%sone of %s (the nearest is %.*s)",
+             may_be_empty ? "\"\" or " : "", key->choices + may_be_empty, (int)word.size,
+             (const char *)word.ptr);
     return refuse(text, is_plain, expected, what);
 }
 
@@ -326,7 +328,7 @@ static void text_write(const char *text, struct writer *w)
 
 void config_value_write(const struct config_key *key, const void *value, struct writer *w)
 {
-    if (key->kind == CONFIG_KIND_choice) {
+    if (key->kind == CONFIG_KIND_choice && ((const struct config_text *)value)->text[0] != '\0') {
         writer_str(w, ((const struct config_text *)value)->text);
     } else if (kind_is_text(key->kind)) {
         text_write(((const struct config_text *)value)->text, w);
@@ -359,6 +361,8 @@ void config_value_range(const struct config_key *key, struct writer *w)
         writer_str(w, "true or false");
         break;
     case CONFIG_KIND_choice:
+        if (key->choices[0] == '|')
+            writer_str(w, "\"\"");
         for (const char *at = key->choices; *at != '\0'; at++) {
             if (*at == '|')
                 writer_str(w, ", ");

@@ -114,6 +114,11 @@ int net_config_set_gateways(struct net_config *c, const char *text);
 int net_new(const struct net_config *config, struct port_queue *queue,
             const struct transport_env *env, struct transport **ret);
 
+/* The connections that 'local' accepts from now on have the congestion control 'name'. -ENOENT:
+ * nobody listens there, or there is no such. */
+int net_listener_set_congestion(struct transport *t, const struct endpoint *local,
+                                const char *name);
+
 /* Takes what another queue's stack shared; on the shard of 't'. */
 void net_hear(struct transport *t, const struct net_news *news, uint64_t now_us);
 

@@ -116,16 +116,21 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
     c->congestion.cwnd_bytes = tcp_initial_window(c->mss);
 }
 
+void tcp_conn_use_congestion(struct tcp_conn *c, const struct tcp_congestion_ops *ops)
+{
+    if (c->state == TCP_CLOSED || ops == c->congestion.ops)
+        return;
+    c->congestion.ops = ops;
+    ops->init(&c->congestion);
+}
+
 int tcp_conn_set_congestion(struct tcp_conn *c, const char *name)
 {
     const struct tcp_congestion_ops *ops = tcp_congestion_find(name);
 
     if (ops == NULL)
         return -ENOENT;
-    if (c->state == TCP_CLOSED || ops == c->congestion.ops)
-        return 0;
-    c->congestion.ops = ops;
-    ops->init(&c->congestion);
+    tcp_conn_use_congestion(c, ops);
     return 0;
 }
 

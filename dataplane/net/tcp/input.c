@@ -185,6 +185,8 @@ static struct tcp_conn *passive_new(struct net_stack *s, const struct endpoint *
     c->flags |= CONN_IS_PASSIVE;
     if (s->tcp.listeners[listener].settings != NULL)
         c->settings = s->tcp.listeners[listener].settings;
+    if (s->tcp.listeners[listener].congestion != NULL)
+        tcp_conn_use_congestion(c, s->tcp.listeners[listener].congestion);
     return c;
 }
 

@@ -19,18 +19,37 @@ void tcp_conn_use(struct net_stack *s, struct tcp_conn *c, const struct tcp_sett
         tcp_timer_keepalive_start(s, c);
 }
 
-int tcp_listener_use(struct net_stack *s, const struct endpoint *local,
-                     const struct tcp_settings *settings)
+static struct tcp_listener *listener_at(struct net_stack *s, const struct endpoint *local)
 {
     for (uint32_t i = 0; i < s->tcp.listener_count; i++) {
         struct tcp_listener *l = &s->tcp.listeners[i];
 
-        if (l->events != NULL && endpoint_is_equal(&l->local, local)) {
-            l->settings = settings;
-            return 0;
-        }
+        if (l->events != NULL && endpoint_is_equal(&l->local, local))
+            return l;
     }
-    return -ENOENT;
+    return NULL;
+}
+
+int tcp_listener_use(struct net_stack *s, const struct endpoint *local,
+                     const struct tcp_settings *settings)
+{
+    struct tcp_listener *l = listener_at(s, local);
+
+    if (l == NULL)
+        return -ENOENT;
+    l->settings = settings;
+    return 0;
+}
+
+int net_listener_set_congestion(struct transport *t, const struct endpoint *local, const char *name)
+{
+    struct tcp_listener *l = listener_at(net_stack_of(t), local);
+    const struct tcp_congestion_ops *ops = tcp_congestion_find(name);
+
+    if (l == NULL || ops == NULL)
+        return -ENOENT;
+    l->congestion = ops;
+    return 0;
 }
 
 struct tcp_conn *tcp_conn_open(struct net_stack *s, const struct endpoint *local,

@@ -246,7 +246,8 @@ struct tcp_listener {
     struct endpoint local;
     const struct listen_events *events;
     void *user;
-    const struct tcp_settings *settings;
+    const struct tcp_settings *settings; /* NULL: the stack's, as the next */
+    const struct tcp_congestion_ops *congestion;
 };
 
 /* For SYN cookies; see syn_cookie.c. */
@@ -339,7 +340,8 @@ static inline bool tcp_is_persisting(const struct tcp_conn *c)
 /* The window is open again, or the connection over. */
 void tcp_persist_end(struct net_stack *s, struct tcp_conn *c);
 
-/* Changes to another congestion control, with the window as it is. -ENOENT: no such. */
+/* Changes to another congestion control, with the window as it is; by name: -ENOENT: no such. */
+void tcp_conn_use_congestion(struct tcp_conn *c, const struct tcp_congestion_ops *ops);
 int tcp_conn_set_congestion(struct tcp_conn *c, const char *name);
 
 static inline bool tcp_fin_is_acked(const struct tcp_conn *c)

@@ -128,6 +128,37 @@ static void test_settings_of_a_listener(void **state)
     assert_true(server_stop(&v));
 }
 
+static void test_settings_congestion_of_a_listener(void **state)
+{
+    const struct endpoint any = {.family = 6, .port = PEER_HOST_PORT};
+    const struct endpoint other = {.family = 6, .port = 81};
+    const struct net_config crowded = {.backlog_max = 1};
+
+    (void)state;
+    for (int has_cookie = 0; has_cookie < 2; has_cookie++) {
+        server_start(&v, has_cookie ? &crowded : &standard, 64);
+        struct transport *t = v.host->transport;
+        assert_int_equal(net_listener_set_congestion(t, &any, "vegas"), -ENOENT);
+        assert_int_equal(net_listener_set_congestion(t, &other, "reno"), -ENOENT);
+        if (has_cookie)
+            server_syn(&v, 9, &full);
+        peer_drop_all(&v.peer);
+        assert_true(peer_handshake(&v.peer, &full));
+        assert_ptr_equal(server_conn(&v)->congestion.ops, &tcp_cubic);
+        assert_int_equal(net_listener_set_congestion(t, &any, "reno"), 0);
+        assert_ptr_equal(server_conn(&v)->congestion.ops, &tcp_cubic); /* as it was */
+        stream_abort(v.stream);
+        world_turn(&v.world);
+        peer_drop_all(&v.peer);
+        v.peer.snd_nxt += 100000;
+        assert_true(peer_handshake(&v.peer, &full));
+        assert_ptr_equal(server_conn(&v)->congestion.ops, &tcp_reno);
+        assert_int_equal(server_conn(&v)->congestion.cwnd_bytes, 10 * server_conn(&v)->mss);
+        assert_int_equal(counter_read(&v.host->counters.tcp_cookies_accepted), 2 * has_cookie);
+        assert_true(server_stop(&v));
+    }
+}
+
 static void test_settings_orphan(void **state)
 {
     (void)state;
@@ -231,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_settings_keepalive),
         cmocka_unit_test(test_settings_user_timeout),
         cmocka_unit_test(test_settings_of_a_listener),
+        cmocka_unit_test(test_settings_congestion_of_a_listener),
         cmocka_unit_test(test_settings_orphan),
         cmocka_unit_test(test_settings_fin_wait_2),
         cmocka_unit_test(test_settings_info),
