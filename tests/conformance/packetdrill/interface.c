@@ -341,8 +341,13 @@ static ssize_t send_tcp(struct shim *sh, struct sock *s, const uint8_t *data, si
             return done > 0 ? (ssize_t)done : sent;
         if (sent > 0)
             done += (size_t)sent;
-        if (done == size || !is_patient || !shim_wait(sh, deadline_us))
-            return done > 0 || size == 0 ? (ssize_t)done : -EAGAIN;
+        if (done == size)
+            return (ssize_t)done;
+        /* Who sleeps is woken when there is room for more than a bit. */
+        do {
+            if (!is_patient || !shim_wait(sh, deadline_us))
+                return done > 0 ? (ssize_t)done : -EAGAIN;
+        } while ((tcp_sock_events(s) & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0);
     }
 }
 

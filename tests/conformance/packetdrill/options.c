@@ -208,7 +208,9 @@ static int number_get(const struct sock *s, enum sock_number number)
             return c->mss;
         return s->numbers[number] != 0 ? s->numbers[number] : TCP_MSS_DEFAULT_V4;
     case NUMBER_SNDBUF:
-        return s->numbers[number] != 0 ? s->numbers[number] : s->kind == SOCK_TCP ? 16384 : 212992;
+        if (s->kind == SOCK_TCP)
+            return (int)tcp_sock_send_buffer(s);
+        return s->numbers[number] != 0 ? s->numbers[number] : 212992;
     case NUMBER_RCVBUF:
         return s->numbers[number] != 0 ? s->numbers[number] : s->kind == SOCK_TCP ? 131072 : 212992;
     default:

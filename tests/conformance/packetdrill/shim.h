@@ -118,8 +118,9 @@ struct sock {
     bool is_eof;
     bool is_read_shut;
     bool is_write_shut;
-    bool is_deferred; /* TCP_DEFER_ACCEPT: in its listener's queue when data comes */
-    uint32_t queued_bytes_seen;
+    bool is_deferred;     /* TCP_DEFER_ACCEPT: in its listener's queue when data comes */
+    uint32_t send_buffer; /* tuned, as long as SO_SNDBUF is not set; 0: not yet */
+    uint32_t tail_bytes;  /* of the packet that the latest send went to */
     struct sock *parent;
     struct sock *accepted[SHIM_ACCEPT_MAX];
     uint32_t accepted_count;
@@ -234,6 +235,7 @@ void tcp_sock_close(struct sock *s);
 /* After each step of the stack. */
 void tcp_sock_step(struct sock *s);
 uint32_t tcp_sock_events(struct sock *s);
+uint32_t tcp_sock_send_buffer(const struct sock *s);
 /* As in struct tcp_info. */
 int tcp_sock_state(const struct sock *s);
 struct tcp_conn *tcp_sock_conn(const struct sock *s);

@@ -5,8 +5,13 @@
 #include "tests/conformance/packetdrill/shim.h"
 
 enum {
-    SEND_CHUNK = 65160,            /* what Linux puts into one buffer: 44 segments and a bit */
-    SEND_BUFFER_DEFAULT = 2 << 20, /* where Linux's own tuning would end up */
+    /* Linux's send buffer holds packets with what each costs beside its bytes. */
+    PACKET_BYTES_MAX = 65215, /* of one, before it is cut into segments */
+    PACKET_OVERHEAD = 1280,
+    SEGMENT_OVERHEAD = 640, /* of each when the buffer is tuned; a power of two ... */
+    SEGMENT_EXTRA = 256,    /* ... and this more */
+    SEND_BUFFER_MIN = 16384,
+    SEND_BUFFER_MAX = 4 << 20,
     LINUX_ESTABLISHED = 1,
     LINUX_SYN_SENT,
     LINUX_SYN_RECV,
@@ -334,24 +339,89 @@ ssize_t tcp_sock_receive(struct sock *s, void *buf, size_t size, int flags)
     return size == 0 ? 0 : -EAGAIN;
 }
 
-static uint32_t send_buffer(const struct sock *s)
+/* By Linux's tuning: for twice the window, or the first one. */
+static uint32_t send_buffer_tuned(const struct tcp_conn *c)
 {
-    return s->numbers[NUMBER_SNDBUF] > 0 ? (uint32_t)s->numbers[NUMBER_SNDBUF]
-                                         : SEND_BUFFER_DEFAULT;
+    uint32_t segment = 1;
+    uint32_t mss = c->peer_mss > c->mss ? c->peer_mss : c->mss;
+    uint32_t initial = tcp_initial_window(c->mss);
+    uint32_t cwnd = c->congestion.cwnd_bytes > initial ? c->congestion.cwnd_bytes : initial;
+
+    while (segment < mss + SEGMENT_OVERHEAD)
+        segment *= 2;
+    uint64_t bytes = 2 * (uint64_t)(cwnd / c->mss) * (segment + SEGMENT_EXTRA);
+    return bytes < SEND_BUFFER_MAX ? (uint32_t)bytes : SEND_BUFFER_MAX;
 }
 
+uint32_t tcp_sock_send_buffer(const struct sock *s)
+{
+    if (s->numbers[NUMBER_SNDBUF] > 0)
+        return (uint32_t)s->numbers[NUMBER_SNDBUF];
+    return s->send_buffer > SEND_BUFFER_MIN ? s->send_buffer : SEND_BUFFER_MIN;
+}
+
+static void send_buffer_grow(struct sock *s, const struct tcp_conn *c)
+{
+    uint32_t tuned = send_buffer_tuned(c);
+
+    if (tuned > s->send_buffer)
+        s->send_buffer = tuned;
+}
+
+/* How much goes into one packet: whole segments, at most half of the window. */
+static uint32_t packet_size(const struct tcp_conn *c)
+{
+    uint32_t bytes = PACKET_BYTES_MAX;
+    uint32_t window = c->snd_wnd_max > TCP_MSS_DEFAULT_V4 ? c->snd_wnd_max / 2 : c->snd_wnd_max;
+
+    if (window > 0 && bytes > window)
+        bytes = window;
+    return bytes > c->mss ? bytes / c->mss * c->mss : c->mss;
+}
+
+static uint32_t unsent_bytes(const struct tcp_conn *c)
+{
+    return seq_is_before(c->snd_nxt, c->snd_end) ? c->snd_end - c->snd_nxt : 0;
+}
+
+/* Of what a call has queued by now, that which will wait: full segments go as windows allow. */
+static uint32_t held_back_bytes(const struct tcp_conn *c)
+{
+    uint32_t unsent = unsent_bytes(c);
+    uint32_t used = c->snd_nxt - c->snd_una;
+    uint32_t room = c->snd_wnd > used ? c->snd_wnd - used : 0;
+    uint32_t in_flight = tcp_in_flight(c);
+    uint32_t cwnd = c->congestion.cwnd_bytes > in_flight ? c->congestion.cwnd_bytes - in_flight : 0;
+
+    room = (room < cwnd ? room : cwnd) / c->mss * c->mss;
+    return unsent > room ? unsent - room : 0;
+}
+
+static uint32_t buffered_bytes(const struct sock *s, const struct tcp_conn *c)
+{
+    uint32_t size = packet_size(c);
+
+    return s->stream->queued_bytes + (s->stream->queued_bytes + size - 1) / size * PACKET_OVERHEAD;
+}
+
+/* A new packet may be begun with so much unsent. */
+static bool has_room(const struct sock *s, const struct tcp_conn *c, uint64_t unsent)
+{
+    uint32_t lowat = (uint32_t)s->numbers[NUMBER_NOTSENT_LOWAT];
+
+    return buffered_bytes(s, c) < tcp_sock_send_buffer(s) && (lowat == 0 || unsent < lowat);
+}
+
+/* Linux: half of what is buffered must be free, and less than half of TCP_NOTSENT_LOWAT unsent. */
 static bool is_writable(const struct sock *s)
 {
-    uint32_t queued = s->stream != NULL ? s->stream->queued_bytes : 0;
     const struct tcp_conn *c = tcp_sock_conn(s);
-    uint32_t buffer = send_buffer(s);
 
-    /* Linux: the room must be half of what is queued at least, and what is not sent below
-     * TCP_NOTSENT_LOWAT. */
-    if (queued >= buffer || buffer - queued < queued / 2)
-        return false;
-    uint32_t lowat = (uint32_t)s->numbers[NUMBER_NOTSENT_LOWAT];
-    return lowat == 0 || c == NULL || c->snd_end - c->snd_nxt < lowat;
+    if (c == NULL)
+        return true;
+    uint32_t buffered = buffered_bytes(s, c);
+    return has_room(s, c, 2 * (uint64_t)unsent_bytes(c)) &&
+           tcp_sock_send_buffer(s) - buffered >= buffered / 2;
 }
 
 struct sent_block {
@@ -416,8 +486,17 @@ ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
     if (s->is_connecting)
         return -EAGAIN;
     hold_back(s, (flags & MSG_MORE) != 0);
-    while (done < size && s->stream->queued_bytes < send_buffer(s)) {
-        size_t chunk = size - done < SEND_CHUNK ? size - done : SEND_CHUNK;
+    const struct tcp_conn *c = tcp_sock_conn(s);
+    while (done < size) {
+        uint32_t unsent = held_back_bytes(c);
+        uint32_t packet = packet_size(c);
+        uint32_t tail = s->tail_bytes < unsent ? s->tail_bytes : unsent;
+        if (tail == 0 || tail >= packet) {
+            if (!has_room(s, c, unsent))
+                break;
+            tail = 0;
+        }
+        size_t chunk = size - done < packet - tail ? size - done : packet - tail;
         int error = block_send(s, data + done, chunk);
         if (error < 0) {
             if (done == 0)
@@ -425,6 +504,7 @@ ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
             break;
         }
         done += chunk;
+        s->tail_bytes = tail + (uint32_t)chunk;
     }
     if (done < size)
         s->is_nospace = true;
@@ -444,12 +524,16 @@ void tcp_sock_apply(struct sock *s)
 
 void tcp_sock_step(struct sock *s)
 {
-    uint32_t queued = s->stream != NULL ? s->stream->queued_bytes : 0;
-    if (queued < s->queued_bytes_seen && s->is_nospace && is_writable(s)) {
+    const struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (c == NULL || c->state < TCP_ESTABLISHED)
+        return;
+    if (s->send_buffer == 0 || (s->is_nospace && tcp_in_flight(c) < c->congestion.cwnd_bytes))
+        send_buffer_grow(s, c);
+    if (s->is_nospace && is_writable(s)) {
         s->is_nospace = false;
         sock_wake(s, EPOLLOUT | EPOLLWRNORM);
     }
-    s->queued_bytes_seen = queued;
 }
 
 /* --- closing --- */
