@@ -386,6 +386,8 @@ static void channel_publish(struct channel *ch)
         snapshot_fill(snap, &ch->window, &ch->options, ch->shard->store, ch->multivariant,
                       ch->mpd) == 0) {
         ch->is_dirty = false;
+        if (dash_holds_back(&ch->window, &ch->options, ch->shard->wall_us))
+            ch->is_mpd_stale = true;
         counter_inc(&counters_of(ch)->channel_snapshots);
         publish(ch, snap);
         return;

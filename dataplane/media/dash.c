@@ -212,23 +212,39 @@ static int64_t period_start_us(const struct window *w, uint32_t p)
     return w->periods[p].wall_us - w->start_wall_us;
 }
 
-/* Where the media of all tracks ends, counted from the start of the presentation. */
-static int64_t presentation_end_us(const struct window *w)
+/* Where the media of all tracks in period 'p' ends, counted from the start of the presentation. */
+static int64_t period_end_us(const struct window *w, uint32_t p)
 {
+    const struct window_period *period = &w->periods[p];
     int64_t end_us = 0;
 
     for (size_t i = 0; i < TRACKS_MAX; i++) {
         const struct window_track *t = &w->tracks[i];
-        if (t->count == 0)
+        uint32_t first;
+        uint32_t end;
+        period_range(w, t, p, &first, &end);
+        if (first == end)
             continue;
-        const struct segment *s = window_segment(t, t->count - 1);
-        const struct window_period *period = window_period_of(w, s->msn);
+        const struct segment *s = window_segment(t, end - 1);
         int64_t us = window_to_us(s->pts + (int64_t)s->duration, s->timescale) - period->media_us +
-                     period->wall_us - w->start_wall_us;
+                     period_start_us(w, p);
         if (us > end_us)
             end_us = us;
     }
     return end_us;
+}
+
+/* A period behind a gap is told when it is as old as players are late. A player that missed more
+ * than its latency seeks to where it should be, and that must not be in the gap: dash.js 5.2 never
+ * comes out of there. */
+static bool is_too_early(const struct window *w, uint32_t p, const struct manifest_options *options,
+                         int64_t now_wall_us)
+{
+    int64_t part_us = (int64_t)options->part_us;
+
+    return p > 0 && !options->is_ended &&
+           period_start_us(w, p) - period_end_us(w, p - 1) > part_us &&
+           now_wall_us - w->periods[p].wall_us < part_us * (LATENCY_PARTS + 1);
 }
 
 static void write_head(struct writer *out, const struct window *w,
@@ -250,7 +266,7 @@ static void write_head(struct writer *out, const struct window *w,
                    (int64_t)options->target_duration_s * 1000000 + 500000);
     if (options->is_ended) {
         writer_str(out, " type=\"static\"");
-        write_duration(out, "mediaPresentationDuration", presentation_end_us(w));
+        write_duration(out, "mediaPresentationDuration", period_end_us(w, w->period_count - 1));
         writer_str(out, ">\n");
         return;
     }
@@ -271,11 +287,18 @@ static void write_head(struct writer *out, const struct window *w,
                   (long long)(latency_us / 500));
 }
 
+bool dash_holds_back(const struct window *w, const struct manifest_options *options,
+                     int64_t now_wall_us)
+{
+    return w->period_count > 0 && is_too_early(w, w->period_count - 1, options, now_wall_us);
+}
+
 void dash_render(struct writer *out, const struct window *w, const struct manifest_options *options,
                  int64_t now_wall_us)
 {
     CHECK(w->period_count > 0 && w->start_wall_us != 0);
     write_head(out, w, options, now_wall_us);
+    bool has_period = false;
     for (uint32_t p = 0; p < w->period_count; p++) {
         uint32_t listed = 0;
         for (size_t i = 0; i < TRACKS_MAX; i++) {
@@ -284,12 +307,13 @@ void dash_render(struct writer *out, const struct window *w, const struct manife
             period_range(w, &w->tracks[i], p, &first, &end);
             listed += end - first;
         }
-        if (listed == 0)
+        if (listed == 0 || (has_period && is_too_early(w, p, options, now_wall_us)))
             continue;
+        has_period = true;
         writer_printf(out, "<Period id=\"%llu\"", (unsigned long long)w->periods[p].number);
         write_duration(out, "start", period_start_us(w, p));
         if (options->is_ended && p + 1 == w->period_count)
-            write_duration(out, "duration", presentation_end_us(w) - period_start_us(w, p));
+            write_duration(out, "duration", period_end_us(w, p) - period_start_us(w, p));
         writer_str(out, ">\n");
         for (size_t i = 0; i < TRACKS_MAX; i++)
             if (w->tracks[i].count > 0)

@@ -13,4 +13,8 @@ uint32_t dash_bytes_max(const struct window *w);
 void dash_render(struct writer *out, const struct window *w, const struct manifest_options *options,
                  int64_t now_wall_us);
 
+/* Whether the manifest rendered now leaves out the newest period, which will be told later. */
+bool dash_holds_back(const struct window *w, const struct manifest_options *options,
+                     int64_t now_wall_us);
+
 #endif

@@ -57,6 +57,15 @@ static void assert_has_not(const char *text, const char *needle)
         fail_msg("did not expect \"%s\" in:\n%s", needle, text);
 }
 
+static unsigned count_of(const char *text, const char *needle)
+{
+    unsigned count = 0;
+
+    for (; (text = strstr(text, needle)) != NULL; text += strlen(needle))
+        count++;
+    return count;
+}
+
 static void start(struct fake_stream *f, struct fake_node *n, uint32_t shard, const char *name)
 {
     fake_stream_init(f);
@@ -73,6 +82,7 @@ static void come_back(struct fake_stream *f, struct fake_stream *before, struct 
     fake_stream_begin(f, n, shard, name);
     f->segment = before->part == 0 ? before->segment : before->segment + 1;
     f->is_discontinuous = true;
+    f->media_us = before->media_us;
 }
 
 /* --- what is shown --- */
@@ -349,10 +359,14 @@ static void test_publisher_that_vanishes_may_come_back_within_the_grace(void **s
 
     fake_node_pass(n, 5000000, 100000);
     come_back(&again, &f, n, 0, "demo");
+    again.media_us += 5000000;
     assert_int_equal(again.granted_count, 1);
     assert_true(shown(n, "demo")->is_live);
     fake_stream_announce(&again);
-    fake_stream_parts(&again, n, 12);
+    fake_stream_parts(&again, n, 8);
+    /* In the new period no player could be at its latency yet. */
+    assert_int_equal(count_of(text_of(shown(n, "demo")->mpd), "<Period "), 1);
+    fake_stream_parts(&again, n, 4);
     assert_int_equal(channel_generation(find(n, "demo")), generation);
     const struct track_snapshot *video = track(shown(n, "demo"), "video");
     assert_int_equal(video->first_msn, first_msn);
@@ -363,8 +377,7 @@ static void test_publisher_that_vanishes_may_come_back_within_the_grace(void **s
     snprintf(line, sizeof(line), "#EXT-X-DISCONTINUITY-SEQUENCE:%llu\n",
              (unsigned long long)first_msn / 512);
     assert_has(text, line);
-    const char *mpd = text_of(shown(n, "demo")->mpd);
-    assert_non_null(strstr(strstr(mpd, "<Period ") + 1, "<Period "));
+    assert_int_equal(count_of(text_of(shown(n, "demo")->mpd), "<Period "), 2);
 
     /* Once the discontinuity has left the playlist, it is counted. */
     fake_stream_parts(&again, n, 160);
@@ -392,7 +405,9 @@ static void test_newer_publisher_takes_over_on_the_same_shard(void **state)
     assert_int_equal(publication_unit(&f.publication, NULL, 0), -ESTALE);
     publication_end(&f.publication, n->all[0]->now_us); /* changes nothing for the newer one */
     fake_stream_announce(&newer);
-    fake_stream_parts(&newer, n, 10);
+    fake_stream_parts(&newer, n, 1);
+    assert_int_equal(count_of(text_of(shown(n, "demo")->mpd), "<Period "), 2); /* no gap */
+    fake_stream_parts(&newer, n, 9);
     assert_true(shown(n, "demo")->is_live);
     assert_int_equal(NODE_COUNTER(n, channel_takeovers), 1);
     fake_node_free(n);
