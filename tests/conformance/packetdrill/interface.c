@@ -621,6 +621,7 @@ static int call_netdev_send(void *userdata, const void *buf, size_t size)
     if (result == 0) {
         udp_sock_icmp(sh, packet);
         shim_pump(sh);
+        stats_received(sh, packet);
     }
     return (int)shim_leave(sh, result);
 }

@@ -29,6 +29,8 @@ struct ip_wire {
     struct port_queue queue;
     struct port_info info;
     const uint64_t *now_us;
+    void (*sent)(void *user, struct bytes packet);
+    void *user;
     struct list input;  /* of struct ip_frame */
     struct list output; /* of struct ip_packet */
     uint8_t header[PORT_HEADER_MAX];
@@ -198,10 +200,12 @@ static int wire_tx_commit(struct port_queue *q, const struct packet_out *packet)
     p->link = (struct list){0};
     p->size = l3_size;
     p->sent_us = *w->now_us;
-    if (link_takes(w, p->data, l3_size, load_be16(w->header + packet->l2_size - 2)))
+    if (link_takes(w, p->data, l3_size, load_be16(w->header + packet->l2_size - 2))) {
         free(p);
-    else
-        list_push_back(&w->output, &p->link);
+        return 0;
+    }
+    list_push_back(&w->output, &p->link);
+    w->sent(w->user, bytes_of(p->data, l3_size));
     return 0;
 }
 
@@ -241,7 +245,8 @@ static const struct port_driver wire_driver = {
     .close = wire_close,
 };
 
-struct ip_wire *ip_wire_new(uint16_t mtu, const uint64_t *now_us)
+struct ip_wire *ip_wire_new(uint16_t mtu, const uint64_t *now_us,
+                            void (*sent)(void *user, struct bytes packet), void *user)
 {
     struct ip_wire *w = calloc(1, sizeof(*w));
 
@@ -256,6 +261,8 @@ struct ip_wire *ip_wire_new(uint16_t mtu, const uint64_t *now_us)
                                  .extents_max = 16,
                                  .queues = 1};
     w->now_us = now_us;
+    w->sent = sent;
+    w->user = user;
     list_init(&w->input);
     list_init(&w->output);
     return w;

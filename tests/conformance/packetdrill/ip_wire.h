@@ -17,8 +17,10 @@ struct ip_packet {
     uint8_t data[];
 };
 
-/* 'now_us' (borrowed) is the time that packets are stamped with. NULL: no memory. */
-struct ip_wire *ip_wire_new(uint16_t mtu, const uint64_t *now_us);
+/* 'now_us' (borrowed) is the time that packets are stamped with; 'sent' is shown each packet that
+ * ip_wire_take() will hand out. NULL: no memory. */
+struct ip_wire *ip_wire_new(uint16_t mtu, const uint64_t *now_us,
+                            void (*sent)(void *user, struct bytes packet), void *user);
 void ip_wire_free(struct ip_wire **wire);
 struct port_queue *ip_wire_queue(struct ip_wire *w);
 

@@ -224,7 +224,7 @@ int shim_start(struct shim *sh, const struct endpoint *local)
         .streams_max = STREAMS_MAX,
         .send_queue_bytes_max = SEND_QUEUE_MAX,
     };
-    sh->wire = ip_wire_new(sh->mtu, &sh->now_us);
+    sh->wire = ip_wire_new(sh->mtu, &sh->now_us, stats_sent, sh);
     if (sh->wire == NULL)
         return -ENOMEM;
     ip_wire_queue(sh->wire)->counters = &sh->counters;

@@ -88,6 +88,26 @@ enum sock_number {
     SOCK_NUMBERS
 };
 
+/* What kept a connection from sending, as TCP_INFO tells it. */
+enum sock_limit { LIMIT_IDLE, LIMIT_NETWORK, LIMIT_WINDOW, LIMIT_BUFFER, SOCK_LIMITS };
+
+/* What Linux counts for TCP_INFO and the stack does not: seen on the wire. */
+struct sock_stats {
+    uint32_t segments_out;
+    uint32_t segments_in;
+    uint32_t data_segments_out;
+    uint32_t data_segments_in;
+    uint64_t bytes_sent;
+    uint64_t bytes_resent;
+    uint32_t sent_edge; /* behind the last byte ever sent; with data_segments_out > 0 */
+    uint64_t data_sent_us;
+    uint64_t data_received_us;
+    uint64_t ack_received_us;
+    enum sock_limit limit; /* since 'limit_us' */
+    uint64_t limit_us;
+    uint64_t limited_us[SOCK_LIMITS];
+};
+
 struct sock {
     struct list link; /* in shim.socks */
     struct shim *shim;
@@ -121,6 +141,7 @@ struct sock {
     bool is_deferred;     /* TCP_DEFER_ACCEPT: in its listener's queue when data comes */
     uint32_t send_buffer; /* tuned, as long as SO_SNDBUF is not set; 0: not yet */
     uint32_t tail_bytes;  /* of the packet that the latest send went to */
+    struct sock_stats stats;
     struct sock *parent;
     struct sock *accepted[SHIM_ACCEPT_MAX];
     uint32_t accepted_count;
@@ -236,6 +257,8 @@ void tcp_sock_close(struct sock *s);
 void tcp_sock_step(struct sock *s);
 uint32_t tcp_sock_events(struct sock *s);
 uint32_t tcp_sock_send_buffer(const struct sock *s);
+/* Queued, and not sent. */
+uint32_t tcp_sock_unsent_bytes(const struct tcp_conn *c);
 /* As in struct tcp_info. */
 int tcp_sock_state(const struct sock *s);
 struct tcp_conn *tcp_sock_conn(const struct sock *s);
@@ -259,6 +282,11 @@ void udp_sock_icmp(struct shim *sh, struct bytes packet);
 void options_init(struct sock *s);
 int options_set(struct sock *s, int level, int name, const void *value, socklen_t size);
 int options_get(struct sock *s, int level, int name, void *value, socklen_t *size);
+/* An IP packet has left the stack (user: the shim), or was handed to it. */
+void stats_sent(void *user, struct bytes packet);
+void stats_received(struct shim *sh, struct bytes packet);
+/* After each step of the stack. */
+void stats_step(struct sock *s);
 /* Fills at most '*size' bytes of a struct tcp_info. */
 void info_get(struct sock *s, void *value, socklen_t *size);
 

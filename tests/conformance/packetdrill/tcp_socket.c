@@ -187,6 +187,7 @@ static int on_accept(void *user, struct stream *stream, uint64_t now_us)
     s->is_bound = true;
     s->was_connected = true;
     s->is_deferred = s->numbers[NUMBER_DEFER_ACCEPT] > 0;
+    s->stats.segments_in = 1; /* the SYN; the ACK that came now is counted as any other */
     if (s->congestion != NULL)
         (void)tcp_conn_set_congestion((struct tcp_conn *)(void *)stream, s->congestion);
     stream->events = &stream_events;
@@ -379,7 +380,7 @@ static uint32_t packet_size(const struct tcp_conn *c)
     return bytes > c->mss ? bytes / c->mss * c->mss : c->mss;
 }
 
-static uint32_t unsent_bytes(const struct tcp_conn *c)
+uint32_t tcp_sock_unsent_bytes(const struct tcp_conn *c)
 {
     return seq_is_before(c->snd_nxt, c->snd_end) ? c->snd_end - c->snd_nxt : 0;
 }
@@ -387,7 +388,7 @@ static uint32_t unsent_bytes(const struct tcp_conn *c)
 /* Of what a call has queued by now, that which will wait: full segments go as windows allow. */
 static uint32_t held_back_bytes(const struct tcp_conn *c)
 {
-    uint32_t unsent = unsent_bytes(c);
+    uint32_t unsent = tcp_sock_unsent_bytes(c);
     uint32_t used = c->snd_nxt - c->snd_una;
     uint32_t room = c->snd_wnd > used ? c->snd_wnd - used : 0;
     uint32_t in_flight = tcp_in_flight(c);
@@ -420,7 +421,7 @@ static bool is_writable(const struct sock *s)
     if (c == NULL)
         return true;
     uint32_t buffered = buffered_bytes(s, c);
-    return has_room(s, c, 2 * (uint64_t)unsent_bytes(c)) &&
+    return has_room(s, c, 2 * (uint64_t)tcp_sock_unsent_bytes(c)) &&
            tcp_sock_send_buffer(s) - buffered >= buffered / 2;
 }
 
@@ -534,6 +535,7 @@ void tcp_sock_step(struct sock *s)
         s->is_nospace = false;
         sock_wake(s, EPOLLOUT | EPOLLWRNORM);
     }
+    stats_step(s);
 }
 
 /* --- closing --- */
