@@ -444,6 +444,7 @@ void tcp_recovery_rate(struct tcp_conn *c, const struct tcp_ack_news *news)
     if (pipe > ssthresh) {
         uint64_t prior = r->prior_cwnd_bytes;
         uint64_t share = ((uint64_t)r->prr_delivered_bytes * ssthresh + prior - 1) / prior;
+        share = (share + c->mss - 1) / c->mss * c->mss; /* as if packets were counted */
         allowed = (int64_t)share - r->prr_sent_bytes;
     } else {
         allowed = (int64_t)r->prr_delivered_bytes - r->prr_sent_bytes;

@@ -231,6 +231,8 @@ int shim_start(struct shim *sh, const struct endpoint *local)
     int error = net_new(&sh->config, ip_wire_queue(sh->wire), &sh->env, &sh->transport);
     if (error < 0)
         return error;
+    if (sh->has_backlog)
+        shim_stack(sh)->config.backlog_max = sh->backlog;
     for (uint64_t end_us = sh->now_us + START_US; sh->stack_us < end_us; sh->stack_us += 10000)
         stack_step(sh);
     sh->stack_us = sh->now_us + START_US;
@@ -270,8 +272,9 @@ static bool flag_set(struct shim *sh, const char *key, const char *value)
         return mode < 3;
     }
     if (strcmp(key, "backlog") == 0) {
-        sh->config.backlog_max = (uint32_t)strtoul(value, NULL, 10);
-        return sh->config.backlog_max > 0;
+        sh->has_backlog = true;
+        sh->backlog = (uint32_t)strtoul(value, NULL, 10);
+        return true;
     }
     if (strcmp(key, "ecn") == 0) {
         sh->config.ecn = strcmp(value, "on") == 0    ? NET_ECN_ON

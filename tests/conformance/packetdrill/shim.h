@@ -182,6 +182,8 @@ struct shim {
     struct tcp_settings listener_settings[TCP_LISTENERS_MAX]; /* outlive the listeners */
     struct net_address local[2];                              /* IPv4, IPv6 */
     uint16_t mtu;
+    bool has_backlog;
+    uint32_t backlog; /* half-open connections, then SYN cookies */
     struct ip_wire *wire;
     struct transport *transport; /* NULL: not needed yet */
     struct transport_env env;
