@@ -22,6 +22,7 @@ static const char usage[] =
     "       leat-bench limit [--seconds N]\n"
     "       leat-bench path  [--linux sender|receiver|both] [--contender] [--rtt US] [--loss PPM]\n"
     "                        [--reorder PPM] [--rate MBPS] [--flows N] [--seconds N] [--seed N]\n"
+    "                        [--congestion cubic|reno|bbr]\n"
     "\n"
     "client  an HTTP client on kernel sockets that asks for the paths in turn\n"
     "stack   cycles of our server per packet; the in-process peer is not timed\n"
@@ -71,6 +72,10 @@ static int path_argument_parse(int option, const char *text, struct path_options
         p->has_contender = true;
         return 0;
     }
+    if (option == 'G') {
+        p->congestion = text;
+        return 0;
+    }
     if (!is_zero && number_parse(text, &number) < 0)
         return -EINVAL;
     switch (option) {
@@ -100,23 +105,15 @@ static int path_argument_parse(int option, const char *text, struct path_options
 static int arguments_parse(int argc, char **argv, struct arguments *a)
 {
     static const struct option known[] = {
-        {"connect", required_argument, NULL, 'c'},
-        {"connections", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 's'},
-        {"viewers", required_argument, NULL, 'v'},
-        {"active", required_argument, NULL, 'a'},
-        {"playlist", no_argument, NULL, 'l'},
-        {"part", required_argument, NULL, 'p'},
-        {"frame", required_argument, NULL, 'f'},
-        {"linux", required_argument, NULL, 'L'},
-        {"contender", no_argument, NULL, 'C'},
-        {"rtt", required_argument, NULL, 'R'},
-        {"loss", required_argument, NULL, 'l'},
-        {"reorder", required_argument, NULL, 'o'},
-        {"rate", required_argument, NULL, 'b'},
-        {"flows", required_argument, NULL, 'F'},
-        {"seed", required_argument, NULL, 'S'},
-        {NULL, 0, NULL, 0},
+        {"connect", required_argument, NULL, 'c'},    {"connections", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 's'},    {"viewers", required_argument, NULL, 'v'},
+        {"active", required_argument, NULL, 'a'},     {"playlist", no_argument, NULL, 'l'},
+        {"part", required_argument, NULL, 'p'},       {"frame", required_argument, NULL, 'f'},
+        {"linux", required_argument, NULL, 'L'},      {"contender", no_argument, NULL, 'C'},
+        {"congestion", required_argument, NULL, 'G'}, {"rtt", required_argument, NULL, 'R'},
+        {"loss", required_argument, NULL, 'l'},       {"reorder", required_argument, NULL, 'o'},
+        {"rate", required_argument, NULL, 'b'},       {"flows", required_argument, NULL, 'F'},
+        {"seed", required_argument, NULL, 'S'},       {NULL, 0, NULL, 0},
     };
     int err = 0;
 

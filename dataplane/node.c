@@ -249,6 +249,7 @@ static int worker_open_stack(struct worker *w)
         .use_slaac = n->config->port_slaac,
         .mtu = (uint16_t)n->config->port_mtu,
         .congestion = n->config->net_congestion.text,
+        .bbr_max = (uint32_t)n->config->net_bbr_max,
         .ecn = ecn_of(n->config->net_ecn.text),
         .is_unpaced = !n->config->net_pacing,
         .share = n->count > 1 ? worker_share : NULL,

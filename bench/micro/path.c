@@ -11,6 +11,7 @@
 
 #include "bench/micro/path_kernel.h"
 #include "common/check.h"
+#include "dataplane/net/tcp/congestion.h"
 #include "tests/sim/world.h"
 
 enum {
@@ -216,7 +217,7 @@ static int tap_add(struct path *p, uint8_t host, uint32_t flows)
 static void host_add(struct path *p)
 {
     const struct sim_port_config port = {.offloads = PORT_OFFLOAD_MULTI_SEGMENT};
-    const struct net_config config = {0};
+    const struct net_config config = {.congestion = p->options->congestion};
     bool is_sender = !p->options->is_sender_linux;
 
     p->host = world_host_add(&p->world, is_sender ? "10.92.0.1/24" : "10.92.0.3/24", &config, &port,
@@ -305,7 +306,8 @@ int path_run(const struct path_options *options, FILE *out)
     struct path *p = &path;
 
     if (options->flows == 0 || options->flows > PATH_FLOWS_MAX || options->rtt_us == 0 ||
-        options->rate_bps == 0)
+        options->rate_bps == 0 ||
+        (options->congestion != NULL && tcp_congestion_find(options->congestion) == NULL))
         return -EINVAL;
     /* The path must not be slower than it says because others use the processor. */
     (void)setpriority(PRIO_PROCESS, 0, RELAY_NICE);

@@ -13,9 +13,10 @@
 struct path_options {
     bool is_sender_linux;
     bool is_receiver_linux;
-    bool has_contender; /* a Linux sender beside the other, through the same bottleneck */
-    uint32_t rtt_us;    /* half of it each way */
-    uint32_t loss_ppm;  /* of what senders send; acknowledgements pass */
+    bool has_contender;     /* a Linux sender beside the other, through the same bottleneck */
+    const char *congestion; /* of our end; NULL: the standard one */
+    uint32_t rtt_us;        /* half of it each way */
+    uint32_t loss_ppm;      /* of what senders send; acknowledgements pass */
     uint32_t reorder_ppm;
     uint64_t rate_bps;
     uint32_t flows; /* of each sender */

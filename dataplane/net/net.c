@@ -59,6 +59,7 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
 static void config_fill(struct net_config *c, uint32_t streams)
 {
     c->congestion = c->congestion != NULL ? c->congestion : "cubic";
+    c->bbr_max = or_default(c->bbr_max, streams);
     c->receive_window_max_bytes = or_default(c->receive_window_max_bytes,
                                              or_default(c->receive_window_bytes, WINDOW_MAX_BYTES));
     c->receive_window_bytes = or_default(c->receive_window_bytes, WINDOW_BYTES);

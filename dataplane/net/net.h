@@ -65,7 +65,8 @@ struct net_config {
     bool use_slaac;         /* IPv6 addresses from router advertisements too (RFC 4862 §5.5) */
     uint16_t vlan;          /* 802.1Q id of all frames; 0: untagged */
     uint16_t mtu;           /* 0: the port's; never above the port's */
-    const char *congestion; /* "cubic" or "reno", borrowed; NULL: "cubic" */
+    const char *congestion; /* "cubic", "reno" or "bbr", borrowed; NULL: "cubic" */
+    uint32_t bbr_max;       /* connections with BBR, others have CUBIC; 0: streams_max */
     enum net_idle_restart idle_restart;
     enum net_mtu_probing mtu_probing;
     enum net_ecn ecn;

@@ -260,6 +260,7 @@ static void run_path(struct run *r, bool is_v6)
 
 static void run_hosts(struct run *r, bool is_v6)
 {
+    static const char *const congestions[] = {"reno", "cubic", "bbr"};
     uint64_t *random = &r->random;
     struct net_config config = {0};
     struct sim_port_config a = port_choose(random);
@@ -271,7 +272,8 @@ static void run_hosts(struct run *r, bool is_v6)
     else
         b.mtu = a.mtu; /* one link, one MTU */
     config.vlan = world_random(random) % 3 == 0 ? 77 : 0;
-    config.congestion = world_random(random) % 2 == 0 ? "reno" : "cubic";
+    config.congestion = congestions[world_random(random) % 3];
+    config.bbr_max = (uint32_t)world_between(random, 1, 16);
     config.ecn = (enum net_ecn)(world_random(random) % 3);
     if (world_random(random) % 3 == 0)
         config.receive_window_bytes = (uint32_t)world_between(random, 3000, 2000000);

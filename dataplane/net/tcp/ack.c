@@ -22,7 +22,7 @@ static bool window_update(struct tcp_conn *c, const struct tcp_segment *segment)
 
 /* Round-trip time: from what was sent once (Karn), else from the echoed timestamp. 'first' is what
  * the cumulative acknowledgement alone covered. Returns it; 0: no sample. */
-static uint32_t rtt_update(struct net_stack *s, struct tcp_conn *c, const struct tcp_ack_news *news,
+static uint32_t rtt_update(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news *news,
                            const struct tcp_range_sample *first)
 {
     const struct tcp_range_sample *all = &news->sample;
@@ -30,13 +30,15 @@ static uint32_t rtt_update(struct net_stack *s, struct tcp_conn *c, const struct
     uint64_t last_us = first->is_resent ? 0 : first->last_sent_us;
     uint32_t rtt_us;
 
+    news->latest_rtt_us = 0;
     if (sent_us == 0) {
         sent_us = all->first_sent_us;
         last_us = all->last_sent_us;
     }
     if (sent_us != 0) {
         rtt_us = (uint32_t)(s->now_us - sent_us);
-        tcp_timer_sample_min(c, (uint32_t)(s->now_us - last_us), s->now_us);
+        news->latest_rtt_us = (uint32_t)(s->now_us - last_us);
+        tcp_timer_sample_min(c, news->latest_rtt_us, s->now_us);
     } else {
         if (!news->is_new || !news->has_echo || news->ts_echo == 0)
             return 0;
@@ -154,6 +156,29 @@ static bool is_window_used(const struct tcp_conn *c)
            c->congestion.cwnd_bytes < 2 * (uint64_t)c->usage_bytes_max;
 }
 
+/* What a model of the path learns from an acknowledgement. */
+static void model_update(struct net_stack *s, struct tcp_conn *c, const struct tcp_ack_news *news)
+{
+    const struct tcp_model_sample sample = {
+        .now_us = s->now_us,
+        .sent_us = news->sample.rate_sent_us,
+        .mark = &news->sample.rate,
+        .acked_bytes = news->delivered_bytes,
+        .mss = c->mss,
+        .srtt_us = c->srtt_us,
+        .rtt_us = news->latest_rtt_us,
+        .delivered_bytes = c->delivered_bytes,
+        .marked_bytes = c->ranges.marked_bytes,
+        .in_flight_bytes = tcp_in_flight(c),
+        .is_sent_limited = news->sample.is_rate_limited,
+        .is_cwnd_limited = (c->flags & CONN_CWND_LIMITED) != 0,
+        .is_recovering = c->recovery.phase >= TCP_PHASE_RECOVERY,
+    };
+
+    if (news->delivered_bytes > 0)
+        c->congestion.ops->model->updated(&c->congestion, &sample);
+}
+
 static void congestion_update(struct net_stack *s, struct tcp_conn *c,
                               const struct tcp_ack_news *news)
 {
@@ -162,6 +187,10 @@ static void congestion_update(struct net_stack *s, struct tcp_conn *c,
     /* On a path that reorders, order is no condition for growth. */
     bool may_grow = news->is_new || c->recovery.reordering > TCP_REORDERING;
 
+    if (c->congestion.ops->model != NULL) {
+        model_update(s, c, news);
+        return;
+    }
     if (is_reducing) {
         tcp_recovery_rate(c, news);
         return;
@@ -268,6 +297,7 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
         news.is_window_changed = window_update(c, segment);
         is_opened = was_closed && c->snd_wnd > 0;
     }
+    tcp_note_shortage(s, c);
     if (news.has_ece)
         NET_COUNT(s, tcp_ecn_echoes);
     ack_take(s, c, segment, &news);

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tcp_bbr;
+struct tcp_rate_mark;
+
 /* HyStart++ (RFC 9406): slow start ends by a rising round-trip time, before losses. */
 struct tcp_hystart {
     uint32_t window_end;  /* the round ends when this is acknowledged */
@@ -42,8 +45,18 @@ struct tcp_congestion {
     union {
         struct tcp_cubic cubic;
         struct tcp_reno reno;
-        uint32_t block; /* index of an algorithm's larger state; POOL_NONE: none */
+        struct tcp_bbr *bbr; /* of tcp.bbrs; from established to closed */
     };
+};
+
+/* Where a connection begins. */
+struct tcp_path {
+    uint64_t now_us;
+    uint32_t mss;
+    uint32_t srtt_us; /* 0: not measured yet */
+    uint32_t delivered_bytes;
+    uint32_t random; /* not 0 */
+    bool has_sack;
 };
 
 /* What an acknowledgement brought. */
@@ -57,10 +70,61 @@ struct tcp_ack_sample {
     uint32_t snd_nxt;
 };
 
+/* The same, and more, for those that model the path. */
+struct tcp_model_sample {
+    uint64_t now_us;
+    uint64_t sent_us;                 /* when the latest sent of what arrived was; 0: not known */
+    const struct tcp_rate_mark *mark; /* and what went with it */
+    uint32_t acked_bytes;
+    uint32_t mss;
+    uint32_t srtt_us;
+    uint32_t rtt_us;          /* of the latest sent; 0: not measured */
+    uint32_t delivered_bytes; /* ever, modulo 2^32, as the next */
+    uint32_t marked_bytes;    /* marked lost */
+    uint32_t in_flight_bytes; /* now */
+    bool is_sent_limited;     /* the latest sent was by the user's lack of data, ... */
+    bool is_cwnd_limited;     /* ... the last round trip by the window */
+    bool is_recovering;
+};
+
+/* Something was marked lost. */
+struct tcp_loss {
+    uint64_t now_us;
+    const struct tcp_rate_mark *mark; /* what went with its transmission */
+    uint32_t seq;
+    uint32_t size;
+    uint32_t delivered_bytes; /* as above */
+    uint32_t marked_bytes;    /* with this */
+    bool is_sent_limited;
+};
+
+/* How fast, and how much at once. */
+struct tcp_pace {
+    uint64_t rate; /* bytes a second */
+    uint32_t burst_bytes;
+};
+
+/* What a model of the path sees. It sets cwnd itself, also while losses are repaired. */
+struct tcp_model_ops {
+    /* An acknowledgement of something new. */
+    void (*updated)(struct tcp_congestion *c, const struct tcp_model_sample *sample);
+    /* Something is sent with 'in_flight_bytes' before it. Completes its '*mark'; true: by the
+     * user's lack of data. */
+    bool (*sent)(struct tcp_congestion *c, uint64_t now_us, uint32_t in_flight_bytes,
+                 struct tcp_rate_mark *mark);
+    void (*lost)(struct tcp_congestion *c, const struct tcp_loss *loss);
+    /* An acknowledgement told of congestion marks, for the first time in a round trip. */
+    void (*marked)(struct tcp_congestion *c, uint64_t now_us);
+    /* There is nothing to send though there might be, until 'delivered_bytes' are. */
+    void (*ran_out)(struct tcp_congestion *c, uint32_t delivered_bytes);
+    struct tcp_pace (*pace)(const struct tcp_congestion *c);
+};
+
 struct tcp_congestion_ops {
     const char *name;
-    void (*init)(struct tcp_congestion *c);
-    /* Outside recovery, when the window was what held the sender back. */
+    const struct tcp_model_ops *model; /* NULL: the window alone rules */
+    void (*init)(struct tcp_congestion *c, const struct tcp_path *path);
+    /* Without a model: outside recovery, when the window was what held the sender back. */
     void (*acked)(struct tcp_congestion *c, const struct tcp_ack_sample *sample);
     /* Loss was detected (by acknowledgements or the timer): returns the new ssthresh, at least
      * two segments. The connection sets cwnd itself (RFC 5681 §3.2, RFC 6937). */
@@ -73,6 +137,7 @@ struct tcp_congestion_ops {
 
 extern const struct tcp_congestion_ops tcp_reno;  /* RFC 5681 */
 extern const struct tcp_congestion_ops tcp_cubic; /* RFC 9438, with HyStart++ */
+extern const struct tcp_congestion_ops tcp_bbr;   /* draft-ietf-ccwg-bbr-06 */
 
 /* By name; NULL: there is none such. */
 const struct tcp_congestion_ops *tcp_congestion_find(const char *name);

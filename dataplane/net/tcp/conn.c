@@ -21,12 +21,14 @@ int tcp_init(struct net_stack *s)
     tcp->congestion = tcp_congestion_find(config->congestion);
     if (tcp->congestion == NULL)
         return -EINVAL;
+    uint32_t bbrs = config->bbr_max < streams ? config->bbr_max : streams;
     if ((error = pool_init(&tcp->conns, streams, sizeof(struct tcp_conn))) < 0 ||
         (error = pool_init(&tcp->chunks, config->extent_chunks_max, sizeof(struct send_chunk))) <
             0 ||
         (error = pool_init(&tcp->ranges, 4 * streams + 4096, sizeof(struct tcp_range))) < 0 ||
         (error = pool_init(&tcp->buffers, config->reassembly_buffers_max,
                            sizeof(struct reassembly_buffer))) < 0 ||
+        (error = pool_init(&tcp->bbrs, bbrs, sizeof(struct tcp_bbr))) < 0 ||
         (error = pool_init(&tcp->time_wait_pool, streams, sizeof(struct tcp_time_wait))) < 0 ||
         (error = flow_table_init(&tcp->flows, 2 * streams)) < 0)
         return error;
@@ -42,6 +44,7 @@ void tcp_fini(struct net_stack *s)
     pool_fini(&tcp->chunks);
     pool_fini(&tcp->ranges);
     pool_fini(&tcp->buffers);
+    pool_fini(&tcp->bbrs);
     pool_fini(&tcp->time_wait_pool);
     flow_table_fini(&tcp->flows);
 }
@@ -116,12 +119,44 @@ void tcp_conn_take_options(struct net_stack *s, struct tcp_conn *c, const struct
     c->congestion.cwnd_bytes = tcp_initial_window(c->mss);
 }
 
-void tcp_conn_use_congestion(struct tcp_conn *c, const struct tcp_congestion_ops *ops)
+static void model_put(struct net_stack *s, struct tcp_conn *c)
+{
+    if (c->congestion.ops->model != NULL && c->congestion.bbr != NULL)
+        pool_put(&s->tcp.bbrs, pool_index(&s->tcp.bbrs, c->congestion.bbr));
+    c->congestion.bbr = NULL;
+}
+
+void tcp_conn_begin_congestion(struct net_stack *s, struct tcp_conn *c)
+{
+    struct tcp_congestion *g = &c->congestion;
+    const struct tcp_path path = {.now_us = s->now_us,
+                                  .mss = c->mss,
+                                  .srtt_us = c->srtt_us,
+                                  .delivered_bytes = c->delivered_bytes,
+                                  .random = c->hash != 0 ? c->hash : 1,
+                                  .has_sack = (c->flags & CONN_HAS_SACK) != 0};
+
+    if (g->ops->model != NULL) {
+        uint32_t index = pool_get(&s->tcp.bbrs);
+        if (index != POOL_NONE) {
+            g->bbr = pool_at(&s->tcp.bbrs, index);
+        } else {
+            NET_COUNT(s, tcp_no_bbr_left);
+            g->ops = &tcp_cubic;
+        }
+    }
+    g->ops->init(g, &path);
+}
+
+void tcp_conn_use_congestion(struct net_stack *s, struct tcp_conn *c,
+                             const struct tcp_congestion_ops *ops)
 {
     if (c->state == TCP_CLOSED || ops == c->congestion.ops)
         return;
+    model_put(s, c);
     c->congestion.ops = ops;
-    ops->init(&c->congestion);
+    if (c->state >= TCP_ESTABLISHED)
+        tcp_conn_begin_congestion(s, c);
 }
 
 int tcp_conn_set_congestion(struct tcp_conn *c, const char *name)
@@ -130,7 +165,7 @@ int tcp_conn_set_congestion(struct tcp_conn *c, const char *name)
 
     if (ops == NULL)
         return -ENOENT;
-    tcp_conn_use_congestion(c, ops);
+    tcp_conn_use_congestion(net_stack_of(c->stream.transport), c, ops);
     return 0;
 }
 
@@ -181,7 +216,6 @@ struct tcp_conn *tcp_conn_new(struct net_stack *s, const struct endpoint *local,
     send_queue_init(&c->queue);
     ranges_init(&c->ranges);
     reassembly_init(&c->reassembly);
-    c->congestion.ops->init(&c->congestion);
     tcp_conn_set_mss(c);
     flow_table_insert(&s->tcp.flows, c->hash, index);
     NET_COUNT(s, tcp_connections);
@@ -214,6 +248,7 @@ static void conn_release(struct net_stack *s, struct tcp_conn *c)
     send_queue_clear(&c->queue, &s->tcp.chunks);
     ranges_clear(&c->ranges, &s->tcp.ranges);
     reassembly_clear(&c->reassembly, &s->tcp.buffers);
+    model_put(s, c);
     c->stream.queued_bytes = 0;
     tcp_persist_end(s, c);
     tcp_half_open_end(s, c);

@@ -19,8 +19,9 @@ static uint64_t cube_root(uint64_t value)
     return low;
 }
 
-static void cubic_init(struct tcp_congestion *c)
+static void cubic_init(struct tcp_congestion *c, const struct tcp_path *path)
 {
+    (void)path;
     c->cubic = (struct tcp_cubic){0};
     hystart_init(&c->cubic.hystart);
 }

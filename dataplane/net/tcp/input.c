@@ -86,6 +86,7 @@ static void established(struct net_stack *s, struct tcp_conn *c, const struct tc
     c->received_us = s->now_us;
     tcp_timer_keepalive_start(s, c);
     c->state = (c->flags & CONN_FIN_QUEUED) != 0 ? TCP_FIN_WAIT_1 : TCP_ESTABLISHED;
+    tcp_conn_begin_congestion(s, c);
     tcp_half_open_end(s, c);
     neighbour_confirm(s, c->neighbour);
     NET_COUNT(s, tcp_established);
@@ -186,7 +187,7 @@ static struct tcp_conn *passive_new(struct net_stack *s, const struct endpoint *
     if (s->tcp.listeners[listener].settings != NULL)
         c->settings = s->tcp.listeners[listener].settings;
     if (s->tcp.listeners[listener].congestion != NULL)
-        tcp_conn_use_congestion(c, s->tcp.listeners[listener].congestion);
+        tcp_conn_use_congestion(s, c, s->tcp.listeners[listener].congestion);
     return c;
 }
 

@@ -282,11 +282,18 @@ struct output_turn {
     bool is_paced;
 };
 
-static struct tcp_rate_mark rate_mark(const struct tcp_conn *c)
+/* What goes with a transmission of 'size' bytes that ranges do not know of yet. */
+static struct tcp_rate_mark rate_mark(const struct net_stack *s, struct tcp_conn *c, uint32_t size,
+                                      bool *ret_is_limited)
 {
-    return (struct tcp_rate_mark){.delivered_bytes = c->delivered_bytes,
-                                  .marked_bytes = c->ranges.marked_bytes,
-                                  .in_flight_bytes = tcp_in_flight(c)};
+    const struct tcp_model_ops *model = c->congestion.ops->model;
+    uint32_t in_flight = tcp_in_flight(c);
+    struct tcp_rate_mark mark = {.delivered_bytes = c->delivered_bytes,
+                                 .marked_bytes = c->ranges.marked_bytes,
+                                 .in_flight_bytes = in_flight + size};
+
+    *ret_is_limited = model != NULL && model->sent(&c->congestion, s->now_us, in_flight, &mark);
+    return mark;
 }
 
 /* Sends again what is lost, oldest first. */
@@ -300,6 +307,7 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
         struct tcp_range *range = range_at(pool, index);
         uint32_t size = range->size < c->mss ? range->size : c->mss;
         bool is_head = index == c->ranges.head;
+        bool is_limited;
 
         if (*turn->budget == 0)
             return OUTPUT_MORE;
@@ -317,8 +325,8 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
         /* Fewer when the extents were many. */
         if (!ranges_split(&c->ranges, pool, index, sent))
             return OUTPUT_DONE;
-        struct tcp_rate_mark mark = rate_mark(c);
-        range_resent(&c->ranges, pool, index, s->now_us, &mark, false);
+        struct tcp_rate_mark mark = rate_mark(s, c, sent, &is_limited);
+        range_resent(&c->ranges, pool, index, s->now_us, &mark, is_limited);
         --*turn->budget;
         turn->paced_left -= sent;
         tcp_recovery_sent(s, c, sent, true);
@@ -389,9 +397,11 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
 /* 'sent' bytes from snd_nxt went out. */
 static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
 {
-    struct tcp_rate_mark mark = rate_mark(c);
+    bool is_limited;
+    struct tcp_rate_mark mark = rate_mark(s, c, sent, &is_limited);
 
-    ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us, &mark, false);
+    c->ranges.join_us = c->srtt_us / TCP_RANGES_FINE;
+    ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us, &mark, is_limited);
     c->snd_nxt += sent;
     if (sent % c->mss != 0)
         c->snd_small = c->snd_nxt;
@@ -467,7 +477,8 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
     tail = range_at(pool, c->ranges.tail);
     if (data_emit(s, c, tail->seq, tail->size, c->mss) == 0)
         return 0;
-    struct tcp_rate_mark mark = rate_mark(c);
+    bool is_limited;
+    struct tcp_rate_mark mark = rate_mark(s, c, 0, &is_limited);
     range_probed(tail, s->now_us, &mark);
     tcp_recovery_sent(s, c, tail->size, true);
     return 2;
@@ -513,7 +524,7 @@ static void restart_after_idle(struct net_stack *s, struct tcp_conn *c)
     if (c->snd_una != c->snd_nxt || idle_us < c->rto_us)
         return;
     c->congestion.ops->restarted(&c->congestion, idle_us);
-    if (cwnd <= initial)
+    if (cwnd <= initial || c->congestion.ops->model != NULL)
         return;
     uint32_t after = cwnd;
     if (s->config.idle_restart == NET_IDLE_RESTART_DECAY)
@@ -535,6 +546,17 @@ static bool has_unsent(const struct tcp_conn *c)
     bool is_fin_due = (c->flags & (CONN_FIN_QUEUED | CONN_FIN_SENT)) == CONN_FIN_QUEUED;
 
     return is_fin_due || seq_is_before(c->snd_nxt, c->snd_end);
+}
+
+void tcp_note_shortage(const struct net_stack *s, struct tcp_conn *c)
+{
+    const struct tcp_model_ops *model = c->congestion.ops->model;
+
+    if (model == NULL || c->state < TCP_ESTABLISHED || has_unsent(c) ||
+        s->now_us < c->paced_until_us || cwnd_room(c) == 0 ||
+        c->ranges.lost_bytes > c->ranges.resent_bytes)
+        return;
+    model->ran_out(&c->congestion, c->delivered_bytes + tcp_in_flight(c));
 }
 
 /* What is lost first, unless new data shall tell whether anything is (RFC 5682). */

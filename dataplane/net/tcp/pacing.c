@@ -4,7 +4,8 @@
  * The rate is Linux's: twice the window a round trip in slow start, 1.2 times it afterwards, so
  * that pacing never is what limits growth. A burst may be ten segments (as an initial window) or
  * a millisecond's worth. Paths of two milliseconds and less would send a window in one such
- * burst: they are not paced at all. */
+ * burst: they are not paced at all. A model of the path has a rate and a burst of its own, and is
+ * always paced. */
 #include "dataplane/net/stack.h"
 
 enum {
@@ -29,6 +30,10 @@ static uint32_t pacing_rate(const struct tcp_conn *c)
 
 uint32_t tcp_pacing_allowance(const struct net_stack *s, const struct tcp_conn *c)
 {
+    const struct tcp_model_ops *model = c->congestion.ops->model;
+
+    if (model != NULL)
+        return s->now_us < c->paced_until_us ? 0 : model->pace(&c->congestion).burst_bytes;
     uint32_t rate = s->config.is_unpaced ? 0 : pacing_rate(c);
     uint32_t burst = BURST_SEGMENTS * (uint32_t)c->mss;
 
@@ -41,14 +46,18 @@ uint32_t tcp_pacing_allowance(const struct net_stack *s, const struct tcp_conn *
 
 void tcp_pacing_sent(struct net_stack *s, struct tcp_conn *c, uint32_t bytes)
 {
-    uint32_t rate = pacing_rate(c);
+    const struct tcp_model_ops *model = c->congestion.ops->model;
     uint64_t from_us = c->paced_until_us;
 
-    if (rate == 0)
-        return;
     if (from_us + LAG_MAX_US < s->now_us)
         from_us = s->now_us;
-    c->paced_until_us = from_us + ((uint64_t)bytes << SHIFT) / rate;
+    if (model != NULL) {
+        c->paced_until_us = from_us + (uint64_t)bytes * 1000000 / model->pace(&c->congestion).rate;
+        return;
+    }
+    uint32_t rate = pacing_rate(c);
+    if (rate != 0)
+        c->paced_until_us = from_us + ((uint64_t)bytes << SHIFT) / rate;
 }
 
 void tcp_pacing_hold(struct net_stack *s, struct tcp_conn *c)

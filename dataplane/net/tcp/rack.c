@@ -69,10 +69,12 @@ bool tcp_rack_detect(struct net_stack *s, struct tcp_conn *c)
             continue;
         }
         uint64_t due_us = range->sent_us + r->rack_rtt_us + window_us;
-        if (due_us <= s->now_us)
+        if (due_us <= s->now_us) {
             range_mark_lost(&c->ranges, pool, index);
-        else if (due_us - s->now_us > wait_us)
+            tcp_recovery_lost(s, c, range, range->size);
+        } else if (due_us - s->now_us > wait_us) {
             wait_us = due_us - s->now_us;
+        }
     }
     if (wait_us == 0)
         return false;

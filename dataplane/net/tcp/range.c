@@ -107,8 +107,12 @@ void ranges_sent(struct tcp_ranges *r, struct pool *pool, uint32_t seq, uint32_t
                               .transmissions = 1,
                               .flags = is_app_limited ? RANGE_APP_LIMITED : 0};
 
-    if (can_grow && tail->sent_us == now_us) {
+    /* With many ranges, times may be a little less exact. */
+    uint64_t join_us = r->count >= TCP_RANGES_FINE ? r->join_us : 0;
+    if (can_grow && now_us - tail->sent_us <= join_us) {
         tail->size += size;
+        tail->mark.in_flight_bytes = mark->in_flight_bytes;
+        tail->flags |= range.flags;
         return;
     }
     if (tail == NULL)

@@ -18,6 +18,8 @@
 
 enum {
     TCP_RANGES_MAX = 512, /* per connection */
+    /* From so many on, what is sent joins a last range that is at most join_us older. */
+    TCP_RANGES_FINE = 128,
     /* From so many on, what is sent joins the last range, so that there is room for splits. */
     TCP_RANGES_SENT_MAX = 384
 };
@@ -63,6 +65,7 @@ struct tcp_ranges {
     uint32_t sacked_edge;  /* behind the last byte ever sacked; at least the first range's start */
     uint32_t sack_hint;    /* where the last block ended: the next is mostly near */
     uint32_t lost_hint;    /* nothing before it is lost and not sent again */
+    uint32_t join_us;      /* see TCP_RANGES_FINE */
 };
 
 /* What one acknowledgement did to the ranges. */

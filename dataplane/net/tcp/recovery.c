@@ -33,17 +33,36 @@ static uint32_t ssthresh_now(const struct tcp_conn *c)
 
 static void congested(struct net_stack *s, struct tcp_conn *c)
 {
+    const struct tcp_congestion_ops *ops = c->congestion.ops;
+
     /* A window kept through idle time was not tried by what is in flight now: it is that much, or
      * the initial one, before it is reduced (RFC 7661 §4.4.2; usage_bytes_max is its pipeACK). */
-    if (s->config.idle_restart == NET_IDLE_RESTART_KEEP && c->recovery.phase < TCP_PHASE_LOSS &&
-        (c->flags & CONN_CWND_LIMITED) == 0 && c->usage_bytes_max < c->congestion.cwnd_bytes / 2) {
+    if (ops->model == NULL && s->config.idle_restart == NET_IDLE_RESTART_KEEP &&
+        c->recovery.phase < TCP_PHASE_LOSS && (c->flags & CONN_CWND_LIMITED) == 0 &&
+        c->usage_bytes_max < c->congestion.cwnd_bytes / 2) {
         uint32_t initial = tcp_initial_window(c->mss);
         uint32_t used = c->usage_bytes_max > initial ? c->usage_bytes_max : initial;
         if (used < c->congestion.cwnd_bytes)
             c->congestion.cwnd_bytes = used;
     }
     c->recovery.prior_cwnd_bytes = c->congestion.cwnd_bytes;
-    c->congestion.ssthresh_bytes = c->congestion.ops->congested(&c->congestion, c->mss, s->now_us);
+    c->congestion.ssthresh_bytes = ops->congested(&c->congestion, c->mss, s->now_us);
+}
+
+void tcp_recovery_lost(const struct net_stack *s, struct tcp_conn *c, const struct tcp_range *range,
+                       uint32_t size)
+{
+    const struct tcp_model_ops *model = c->congestion.ops->model;
+    const struct tcp_loss loss = {.now_us = s->now_us,
+                                  .mark = &range->mark,
+                                  .seq = range->seq,
+                                  .size = size,
+                                  .delivered_bytes = c->delivered_bytes,
+                                  .marked_bytes = c->ranges.marked_bytes,
+                                  .is_sent_limited = (range->flags & RANGE_APP_LIMITED) != 0};
+
+    if (model != NULL)
+        model->lost(&c->congestion, &loss);
 }
 
 static void undo_prepare(struct tcp_conn *c)
@@ -263,6 +282,17 @@ static void duplicates_add(struct tcp_conn *c, struct tcp_ack_news *news)
         r->dupack_bytes = room;
 }
 
+/* Without SACK. */
+static void head_lost(struct net_stack *s, struct tcp_conn *c)
+{
+    const struct tcp_range *head;
+
+    if (!ranges_mark_head_lost(&c->ranges, &s->tcp.ranges, c->mss))
+        return;
+    head = range_at(&s->tcp.ranges, c->ranges.head);
+    tcp_recovery_lost(s, c, head, head->size);
+}
+
 static void detect(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news *news)
 {
     struct tcp_recovery *r = &c->recovery;
@@ -282,7 +312,7 @@ static void detect(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news 
     bool is_third =
         r->phase < TCP_PHASE_RECOVERY && r->dupack_bytes >= (uint32_t)TCP_REORDERING * c->mss;
     if (is_third || (r->phase == TCP_PHASE_RECOVERY && news->is_new))
-        (void)ranges_mark_head_lost(&c->ranges, &s->tcp.ranges, c->mss);
+        head_lost(s, c);
 }
 
 static void try_to_open(struct net_stack *s, struct tcp_conn *c, const struct tcp_ack_news *news)
@@ -293,6 +323,8 @@ static void try_to_open(struct net_stack *s, struct tcp_conn *c, const struct tc
         r->flags &= (uint16_t)~RECOVERY_HAS_RESENT;
     if (news->has_ece && r->phase < TCP_PHASE_REDUCING) { /* RFC 3168 §6.1.2 */
         NET_COUNT(s, tcp_ecn_reductions);
+        if (c->congestion.ops->model != NULL)
+            c->congestion.ops->model->marked(&c->congestion, s->now_us);
         r->flags &= (uint16_t)~RECOVERY_CAN_UNDO;
         r->prior_ssthresh_bytes = 0;
         reduction_begin(s, c);
@@ -438,7 +470,7 @@ void tcp_recovery_rate(struct tcp_conn *c, const struct tcp_ack_news *news)
     uint32_t ssthresh = c->congestion.ssthresh_bytes;
     int64_t allowed;
 
-    if (news->delivered_bytes == 0 || r->prior_cwnd_bytes == 0)
+    if (news->delivered_bytes == 0 || r->prior_cwnd_bytes == 0 || c->congestion.ops->model != NULL)
         return;
     r->prr_delivered_bytes += news->delivered_bytes;
     if (pipe > ssthresh) {
@@ -467,11 +499,14 @@ void tcp_recovery_timeout(struct net_stack *s, struct tcp_conn *c)
     struct tcp_recovery *r = &c->recovery;
     bool is_first = r->phase < TCP_PHASE_RECOVERY;
     uint64_t since_us = r->rack_sent_us != 0 ? s->now_us - r->rack_rtt_us : s->now_us;
+    const struct tcp_range head = *range_at(&s->tcp.ranges, c->ranges.head);
+    uint32_t marked_before = c->ranges.marked_bytes;
 
     if (ranges_mark_all_lost(&c->ranges, &s->tcp.ranges, since_us)) {
         NET_COUNT(s, tcp_rx_reneged);
         r->flags |= RECOVERY_RENEGED;
     }
+    tcp_recovery_lost(s, c, &head, c->ranges.marked_bytes - marked_before);
     r->dupack_bytes = 0;
     r->dupacks = 0;
     /* RFC 5681 §3.1: once for each flight. */

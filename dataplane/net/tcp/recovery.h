@@ -68,7 +68,8 @@ struct tcp_ack_news {
     uint32_t marked_before;    /* bytes, struct tcp_ranges */
     uint32_t delivered_bytes;  /* by this one */
     uint32_t ts_echo;
-    uint32_t rtt_us; /* 0: not measured */
+    uint32_t rtt_us;        /* 0: not measured */
+    uint32_t latest_rtt_us; /* of the latest sent; likewise */
     bool has_echo;
     bool is_new;       /* snd_una moved */
     bool is_duplicate; /* nothing else in it */

@@ -1,7 +1,8 @@
 #include "dataplane/net/tcp/congestion.h"
 
-static void reno_init(struct tcp_congestion *c)
+static void reno_init(struct tcp_congestion *c, const struct tcp_path *path)
 {
+    (void)path;
     c->reno.acked_bytes = 0;
 }
 

@@ -99,6 +99,7 @@ static int net_send(struct stream *stream, const struct extent *extents, size_t 
         NET_COUNT(s, tcp_send_queue_full);
         return -ENOBUFS;
     }
+    tcp_note_shortage(s, c);
     int error = send_queue_push(&c->queue, &s->tcp.chunks, extents, count, c->snd_end);
     if (error < 0) {
         NET_COUNT(s, tcp_send_queue_full);

@@ -16,6 +16,7 @@
 #include "common/wheel.h"
 #include "dataplane/net/flow_table.h"
 #include "dataplane/net/pool.h"
+#include "dataplane/net/tcp/bbr.h"
 #include "dataplane/net/tcp/congestion.h"
 #include "dataplane/net/tcp/options.h"
 #include "dataplane/net/tcp/range.h"
@@ -262,6 +263,7 @@ struct tcp {
     struct pool chunks;
     struct pool ranges;
     struct pool buffers;
+    struct pool bbrs;
     struct pool time_wait_pool;
     struct flow_table flows; /* values: conn index, or TIME_WAIT index with the top bit set */
     struct list output;      /* connections with something to send */
@@ -340,9 +342,13 @@ static inline bool tcp_is_persisting(const struct tcp_conn *c)
 /* The window is open again, or the connection over. */
 void tcp_persist_end(struct net_stack *s, struct tcp_conn *c);
 
-/* Changes to another congestion control, with the window as it is; by name: -ENOENT: no such. */
-void tcp_conn_use_congestion(struct tcp_conn *c, const struct tcp_congestion_ops *ops);
+/* Changes to another congestion control, with the window as it is; by name: -ENOENT: no such. One
+ * that is not established begins with it then. */
+void tcp_conn_use_congestion(struct net_stack *s, struct tcp_conn *c,
+                             const struct tcp_congestion_ops *ops);
 int tcp_conn_set_congestion(struct tcp_conn *c, const char *name);
+/* Established: begins as congestion.ops says, or with CUBIC when tcp.bbrs is empty (counted). */
+void tcp_conn_begin_congestion(struct net_stack *s, struct tcp_conn *c);
 
 static inline bool tcp_fin_is_acked(const struct tcp_conn *c)
 {
@@ -424,6 +430,9 @@ int tcp_cookie_check(struct net_stack *s, const struct tcp_segment *segment,
 
 /* Puts it among those that the next flush looks at. */
 void tcp_want_output(struct net_stack *s, struct tcp_conn *c);
+/* Before data is queued or an acknowledgement taken: a model of the path learns that there was
+ * nothing to send, and why it will not see what the path can do. */
+void tcp_note_shortage(const struct net_stack *s, struct tcp_conn *c);
 /* Sends what windows allow for all that want to, at most 'budget' packets. */
 unsigned tcp_output_all(struct net_stack *s, unsigned budget);
 /* Acknowledges at once, not at the next flush. */
@@ -459,6 +468,10 @@ static inline void tcp_ecn_reduced(struct tcp_conn *c)
 }
 
 /* --- recovery.c --- */
+
+/* 'size' bytes from 'range' on were marked lost: a model of the path is told. */
+void tcp_recovery_lost(const struct net_stack *s, struct tcp_conn *c, const struct tcp_range *range,
+                       uint32_t size);
 
 /* What loss recovery makes of an acknowledgement that is not simply the next. */
 void tcp_recovery_ack(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_news *news);

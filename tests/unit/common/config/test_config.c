@@ -134,9 +134,9 @@ static void test_config_refuses_with_line_key_and_reason(void **state)
          "leat.yaml:2: store.memory: \"99999999999999999999\" is out of range: 8MiB to 16TiB"},
         {"net:\n  mode: urign\n", "leat.yaml:2: net.mode: expected one of auto|uring|dpdk (the "
                                   "nearest is uring), found \"urign\""},
-        {"http:\n  congestion: vegas\n",
-         "leat.yaml:2: http.congestion: expected \"\" or one of cubic|reno (the nearest is reno), "
-         "found \"vegas\""},
+        {"http:\n  congestion: vegas\n", "leat.yaml:2: http.congestion: expected \"\" or one of "
+                                         "cubic|reno|bbr (the nearest is reno), "
+                                         "found \"vegas\""},
         {"http:\n  listen: 8080\n",
          "leat.yaml:2: http.listen: expected an address and port such as \"*:8080\", "
          "\"127.0.0.1:9180\" or \"[::1]:80\" (\"\" for none), found \"8080\""},

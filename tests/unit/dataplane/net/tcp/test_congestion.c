@@ -30,7 +30,7 @@ static void start(const struct tcp_congestion_ops *ops, struct tcp_congestion *c
 {
     *c = (struct tcp_congestion){
         .ops = ops, .cwnd_bytes = tcp_initial_window(MSS), .ssthresh_bytes = UINT32_MAX};
-    ops->init(c);
+    ops->init(c, &(struct tcp_path){.now_us = 1, .mss = MSS, .random = 1});
 }
 
 static void test_congestion_starts_slowly(void **state)
@@ -149,6 +149,7 @@ static void test_congestion_is_found_by_name(void **state)
     (void)state;
     assert_ptr_equal(tcp_congestion_find("cubic"), &tcp_cubic);
     assert_ptr_equal(tcp_congestion_find("reno"), &tcp_reno);
+    assert_ptr_equal(tcp_congestion_find("bbr"), &tcp_bbr);
     assert_null(tcp_congestion_find("vegas"));
 }
 
