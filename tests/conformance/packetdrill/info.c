@@ -6,6 +6,14 @@
 
 enum { SSTHRESH_INFINITE = 0x7fffffff, REORDERING_DEFAULT = 3 };
 
+/* struct tcp_info as it is since Linux 6.7, which the headers here may not know yet. */
+enum {
+    INFO_RECEIVE_WINDOW_AT = offsetof(struct tcp_info, tcpi_snd_wnd) + 4,
+    INFO_TIMEOUTS_AT = INFO_RECEIVE_WINDOW_AT + 8, /* behind tcpi_rehash */
+    INFO_SIZE = INFO_TIMEOUTS_AT + 8
+};
+static_assert(sizeof(struct tcp_info) <= INFO_SIZE, "it holds what the headers know");
+
 static uint32_t packets(uint32_t bytes, uint32_t mss)
 {
     return mss == 0 ? 0 : (bytes + mss - 1) / mss;
@@ -231,6 +239,7 @@ void info_get(struct sock *s, void *value, socklen_t *size)
 {
     const struct tcp_conn *c = tcp_sock_conn(s);
     struct tcp_info info = {.tcpi_state = (uint8_t)tcp_sock_state(s)};
+    uint8_t all[INFO_SIZE] = {0};
 
     if (s->is_listening) { /* as Linux: what waits, and how much may */
         info.tcpi_unacked = s->accepted_count;
@@ -244,6 +253,11 @@ void info_get(struct sock *s, void *value, socklen_t *size)
         info.tcpi_snd_cwnd = 10;
         info.tcpi_reordering = REORDERING_DEFAULT;
     }
-    *size = *size < sizeof(info) ? *size : (socklen_t)sizeof(info);
-    memcpy(value, &info, *size);
+    memcpy(all, &info, sizeof(info));
+    if (c != NULL && c->state >= TCP_ESTABLISHED) {
+        uint32_t window = c->rcv_edge - c->last_ack;
+        memcpy(all + INFO_RECEIVE_WINDOW_AT, &window, sizeof(window));
+    }
+    *size = *size < sizeof(all) ? *size : (socklen_t)sizeof(all);
+    memcpy(value, all, *size);
 }

@@ -542,8 +542,7 @@ static int call_close(void *userdata, int fd)
         result = 0;
         linger_wait(sh, fd, s);
         epoll_forget(sh, s);
-        sh->fds[fd - SHIM_FD_FIRST] = NULL;
-        s->has_fd = false;
+        sock_drop_fd(sh, s);
         if (s->kind == SOCK_TCP)
             tcp_sock_close(s);
         else if (s->kind == SOCK_UDP)

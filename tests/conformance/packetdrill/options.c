@@ -218,6 +218,18 @@ static int number_get(const struct sock *s, enum sock_number number)
     }
 }
 
+/* SO_MEMINFO: linux/sock_diag.h. packetdrill asks for it before each check of TCP_INFO. */
+static void memory_get(const struct sock *s, void *value, socklen_t *size)
+{
+    enum { RECEIVED, RECEIVE_BUFFER, SENT, SEND_BUFFER, FORWARD, QUEUED, COUNT = 9 };
+    uint32_t bytes[COUNT] = {[RECEIVED] = (uint32_t)s->received.size,
+                             [RECEIVE_BUFFER] = (uint32_t)number_get(s, NUMBER_RCVBUF),
+                             [SEND_BUFFER] = (uint32_t)number_get(s, NUMBER_SNDBUF),
+                             [QUEUED] = s->stream != NULL ? s->stream->queued_bytes : 0};
+
+    copy_out(bytes, sizeof(bytes), value, size);
+}
+
 int options_get(struct sock *s, int level, int name, void *value, socklen_t *size)
 {
     const struct tcp_conn *c = tcp_sock_conn(s);
@@ -229,6 +241,14 @@ int options_get(struct sock *s, int level, int name, void *value, socklen_t *siz
         return -EINVAL;
     if (level == IPPROTO_TCP && name == TCP_INFO && s->kind == SOCK_TCP) {
         info_get(s, value, size);
+        return 0;
+    }
+    if (level == IPPROTO_TCP && name == TCP_CC_INFO && s->kind == SOCK_TCP) {
+        *size = 0; /* as of those that have nothing to tell, CUBIC and Reno among them */
+        return 0;
+    }
+    if (level == SOL_SOCKET && name == SO_MEMINFO) {
+        memory_get(s, value, size);
         return 0;
     }
     if (level == IPPROTO_TCP && name == TCP_CONGESTION && s->kind == SOCK_TCP) {

@@ -19,7 +19,6 @@
 #include "tests/conformance/packetdrill/ip_wire.h"
 
 enum {
-    SHIM_FD_FIRST = 1000, /* apart from the tool's own */
     SHIM_FDS_MAX = 128,
     SHIM_AWAY_MAX = 8,
     SHIM_ACCEPT_MAX = 128,
@@ -160,6 +159,14 @@ struct sock {
     struct epoll_item items[SHIM_EPOLL_MAX];
 };
 
+/* Numbers are the kernel's: each is that of a socket of its own that is never used. So they differ
+ * from those of the tool's files, and a tool that closes them itself finds something to close. */
+struct descriptor {
+    struct sock *sock; /* NULL: free */
+    int fd;
+    ino_t inode; /* of the kernel's socket: whether it still is that one */
+};
+
 struct waiter {
     struct list link;
     uint64_t seen; /* shim.generation when it last looked */
@@ -193,7 +200,7 @@ struct shim {
     uint64_t random;
 
     struct list socks;
-    struct sock *fds[SHIM_FDS_MAX];
+    struct descriptor descriptors[SHIM_FDS_MAX];
 };
 
 /* --- shim.c --- */
@@ -226,6 +233,8 @@ struct sock *sock_of(struct shim *sh, int fd);
 /* A descriptor for a new socket; -errno. */
 int sock_new(struct shim *sh, enum sock_kind kind, int domain, struct sock **ret);
 int sock_give_fd(struct shim *sh, struct sock *s);
+/* The descriptor of 's', if it has one, is free again. */
+void sock_drop_fd(struct shim *sh, struct sock *s);
 void sock_free(struct sock *s);
 /* Tells those that poll 's' that 'events' (EPOLLIN, …) may have come. */
 void sock_wake(struct sock *s, uint32_t events);

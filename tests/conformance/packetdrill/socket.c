@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/conformance/packetdrill/shim.h"
 
@@ -51,22 +53,58 @@ void byte_queue_free(struct byte_queue *q)
 
 /* --- descriptors --- */
 
+static struct descriptor *descriptor_of(struct shim *sh, int fd)
+{
+    for (int i = 0; i < SHIM_FDS_MAX; i++)
+        if (sh->descriptors[i].sock != NULL && sh->descriptors[i].fd == fd)
+            return &sh->descriptors[i];
+    return NULL;
+}
+
 struct sock *sock_of(struct shim *sh, int fd)
 {
-    if (fd < SHIM_FD_FIRST || fd >= SHIM_FD_FIRST + SHIM_FDS_MAX)
-        return NULL;
-    return sh->fds[fd - SHIM_FD_FIRST];
+    const struct descriptor *d = descriptor_of(sh, fd);
+
+    return d != NULL ? d->sock : NULL;
+}
+
+static void descriptor_close(struct descriptor *d)
+{
+    struct stat now;
+
+    if (fstat(d->fd, &now) == 0 && now.st_ino == d->inode)
+        close(d->fd);
+    *d = (struct descriptor){0};
 }
 
 int sock_give_fd(struct shim *sh, struct sock *s)
 {
-    for (int i = 0; i < SHIM_FDS_MAX; i++)
-        if (sh->fds[i] == NULL) {
-            sh->fds[i] = s;
-            s->has_fd = true;
-            return SHIM_FD_FIRST + i;
-        }
+    struct stat made;
+
+    for (int i = 0; i < SHIM_FDS_MAX; i++) {
+        struct descriptor *d = &sh->descriptors[i];
+        if (d->sock != NULL)
+            continue;
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || fstat(fd, &made) < 0)
+            return -EMFILE;
+        /* The tool may have left its number to us after closing it itself. */
+        struct descriptor *stale = descriptor_of(sh, fd);
+        if (stale != NULL)
+            *stale = (struct descriptor){0};
+        *d = (struct descriptor){.sock = s, .fd = fd, .inode = made.st_ino};
+        s->has_fd = true;
+        return fd;
+    }
     return -EMFILE;
+}
+
+void sock_drop_fd(struct shim *sh, struct sock *s)
+{
+    for (int i = 0; i < SHIM_FDS_MAX; i++)
+        if (sh->descriptors[i].sock == s)
+            descriptor_close(&sh->descriptors[i]);
+    s->has_fd = false;
 }
 
 int sock_new(struct shim *sh, enum sock_kind kind, int domain, struct sock **ret)
@@ -98,6 +136,7 @@ void sock_free(struct sock *s)
     }
     if (s->other != NULL)
         s->other->other = NULL;
+    sock_drop_fd(s->shim, s);
     list_remove(&s->link);
     free(s);
 }
