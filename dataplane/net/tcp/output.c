@@ -5,6 +5,8 @@
 #include "dataplane/net/stack.h"
 
 enum {
+    GROUP_BYTES_MAX = 65535, /* of segments that leave together */
+    GROUP_SEGMENTS_MIN = 2,
     BURST_MAX = 64, /* packets of one connection before another has its turn */
     ROUTE_RETRY_US = 100000,
     WINDOW_VALID_US = 300000000, /* without use, RFC 7661 §4.3 */
@@ -179,9 +181,10 @@ static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp
 }
 
 /* Sends at most 'size' bytes from 'seq', and the FIN when they reach it, in packets of at most
- * 'mss'. Returns how many sequence numbers went out; 0: the port has no room. */
+ * 'mss'. The peer's stack is asked to hand them on when the queue ends with them, or when
+ * 'is_pushed'. Returns how many sequence numbers went out; 0: the port has no room. */
 static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size,
-                          uint32_t mss)
+                          uint32_t mss, bool is_pushed)
 {
     struct tcp_packet p;
     uint32_t data = c->snd_end - seq;
@@ -200,8 +203,11 @@ static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq,
     p.segment_size = (uint16_t)(p.payload_size > mss ? mss : 0);
     uint32_t end = seq + p.payload_size;
     uint32_t fin = 0;
+    if (is_pushed && p.payload_size == data)
+        p.flags |= TCP_PSH;
     if (end == c->snd_end) {
-        if (p.payload_size > 0)
+        if (p.payload_size > 0 &&
+            (c->flags & (CONN_MORE_COMES | CONN_SEND_ANYWAY)) != CONN_MORE_COMES)
             p.flags |= TCP_PSH;
         if (is_fin_due && size > p.payload_size) {
             p.flags |= TCP_FIN;
@@ -296,11 +302,26 @@ static struct tcp_rate_mark rate_mark(const struct net_stack *s, struct tcp_conn
     return mark;
 }
 
+/* How much of the lost 'range' may go in one group: to the end of the one it was first sent in. */
+static uint32_t resend_bytes_max(const struct tcp_conn *c, const struct tcp_range *range)
+{
+    uint32_t bytes = range->size < c->mss ? range->size : c->mss;
+    uint32_t room = cwnd_room(c);
+
+    if (range->group_bytes > 0) {
+        uint32_t left = range->group_bytes - (range->seq - range->group_seq) % range->group_bytes;
+        bytes = left < range->size ? left : range->size;
+    }
+    return bytes > room ? room / c->mss * c->mss : bytes;
+}
+
 /* Sends again what is lost, oldest first. */
 static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
                                       struct output_turn *turn)
 {
     struct pool *pool = &s->tcp.ranges;
+    uint32_t group_begin = c->snd_una;
+    uint32_t group_end = c->snd_una;
     uint32_t index;
 
     while ((index = ranges_next_lost(&c->ranges, pool)) != POOL_NONE) {
@@ -317,9 +338,14 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
             turn->is_paced = true;
             return OUTPUT_DONE;
         }
+        if (!seq_is_before(range->seq, group_end)) {
+            group_begin = range->seq;
+            group_end = range->seq + resend_bytes_max(c, range);
+        }
+        bool is_pushed = range->seq + size == group_end && size != group_end - group_begin;
         if (!ranges_split(&c->ranges, pool, index, size))
             return OUTPUT_DONE; /* the timer tries again when ranges have come back */
-        uint32_t sent = data_emit(s, c, range->seq, size, c->mss);
+        uint32_t sent = data_emit(s, c, range->seq, size, c->mss, is_pushed);
         if (sent == 0)
             return OUTPUT_BLOCKED;
         /* Fewer when the extents were many. */
@@ -355,7 +381,30 @@ void tcp_conn_set_nagle(struct net_stack *s, struct tcp_conn *c, enum tcp_nagle 
     tcp_want_output(s, c);
 }
 
-/* How many new bytes may go in one packet now (a FIN counts one); 0: none. */
+/* How many bytes make a group at most: what is sent in about a millisecond, all there is when the
+ * path is short, and not more than half of the window (as Linux sizes what it hands to a card's
+ * segmentation offload). */
+static uint32_t group_bytes_max(const struct net_stack *s, const struct tcp_conn *c)
+{
+    const struct tcp_congestion *g = &c->congestion;
+    uint32_t rtt_step = c->min_rtt_us >> 9;
+    uint64_t bytes = rtt_step < 32 ? GROUP_BYTES_MAX >> rtt_step : 0;
+
+    if (s->info->tso_bytes_max > c->mss)
+        return s->info->tso_bytes_max / c->mss * c->mss;
+    if (c->srtt_us > 0) {
+        uint32_t percent = g->cwnd_bytes < g->ssthresh_bytes / 2 ? 200 : 120; /* the pacing rate */
+        bytes += (uint64_t)g->cwnd_bytes * percent / 100 * 1000 / c->srtt_us;
+    }
+    if (bytes > GROUP_BYTES_MAX)
+        bytes = GROUP_BYTES_MAX;
+    if (bytes > g->cwnd_bytes / 2)
+        bytes = g->cwnd_bytes / 2;
+    uint32_t segments = (uint32_t)bytes / c->mss;
+    return (segments > GROUP_SEGMENTS_MIN ? segments : GROUP_SEGMENTS_MIN) * c->mss;
+}
+
+/* How many new bytes may go now as one group of segments (a FIN counts one); 0: none. */
 static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct output_turn *turn)
 {
     uint32_t limit = c->mss;
@@ -369,8 +418,8 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
     if (wanted == 0)
         return 0;
     /* A card may repeat CWR in each packet that it makes of a segment: that one goes alone. */
-    if (s->info->tso_bytes_max > c->mss && (c->flags & CONN_CWR_DUE) == 0)
-        limit = s->info->tso_bytes_max / c->mss * c->mss;
+    if (unsent > c->mss && (c->flags & CONN_CWR_DUE) == 0)
+        limit = group_bytes_max(s, c);
     uint32_t size = wanted < limit ? wanted : limit;
     if (size > window)
         size = window;
@@ -384,8 +433,10 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
         if (size == 0)
             return 0;
     }
-    /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): a full segment, all there is, or
+    /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): full segments, all there is, or
      * half of the largest window seen. */
+    if (size > c->mss && (size < wanted || (c->nagle != TCP_NAGLE_OFF && nagle_holds(c))))
+        size = size / c->mss * c->mss;
     if (size < c->mss && size < wanted && size < c->snd_wnd_max / 2 &&
         (c->flags & CONN_SEND_ANYWAY) == 0)
         return 0;
@@ -411,26 +462,48 @@ static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
     tcp_recovery_sent(s, c, sent, false);
 }
 
-static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
-                                     struct output_turn *turn)
+/* Sends 'size' new bytes, segment by segment where the port does not cut them itself. The last of
+ * several is pushed: a receiver that gathers them (GRO) need not wait for more. */
+static enum output_result output_group(struct net_stack *s, struct tcp_conn *c,
+                                       struct output_turn *turn, uint32_t size)
 {
-    uint32_t size;
+    uint32_t begin = c->snd_nxt;
+    uint32_t end = begin + size;
+    uint32_t segment = s->info->tso_bytes_max > c->mss ? size : c->mss;
 
-    while ((size = output_allowance(s, c, turn)) > 0) {
+    while (c->snd_nxt != end) {
+        uint32_t left = end - c->snd_nxt;
+        uint32_t part = left < segment ? left : segment;
         if (*turn->budget == 0)
             return OUTPUT_MORE;
         if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
             NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
-            return OUTPUT_DONE;
+            return OUTPUT_MORE;
         }
-        uint32_t sent = data_emit(s, c, c->snd_nxt, size, c->mss);
+        uint32_t sent = data_emit(s, c, c->snd_nxt, part, c->mss, size > c->mss && part == left);
         if (sent == 0)
             return OUTPUT_BLOCKED;
         new_sent(s, c, sent);
         --*turn->budget;
         turn->paced_left -= sent;
     }
+    struct tcp_range *tail = range_at(&s->tcp.ranges, c->ranges.tail);
+    if (tail != NULL && tail->seq == begin) {
+        tail->group_seq = begin;
+        tail->group_bytes = (uint16_t)(size < GROUP_BYTES_MAX ? size : GROUP_BYTES_MAX);
+    }
     return OUTPUT_DONE;
+}
+
+static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
+                                     struct output_turn *turn)
+{
+    enum output_result result = OUTPUT_DONE;
+    uint32_t size;
+
+    while (result == OUTPUT_DONE && (size = output_allowance(s, c, turn)) > 0)
+        result = output_group(s, c, turn, size);
+    return result;
 }
 
 /* Tries a larger packet when one is due (RFC 4821). False: nothing else goes before it does. */
@@ -445,12 +518,14 @@ static bool output_mtu_probe(struct net_stack *s, struct tcp_conn *c, struct out
         turn->is_limited = true;
         return c->snd_una == c->snd_nxt;
     }
-    uint32_t sent = data_emit(s, c, c->snd_nxt, size, size);
+    uint32_t sent = data_emit(s, c, c->snd_nxt, size, size, false);
     if (sent == 0)
         return true;
     if (sent > c->mss) /* fewer when the extents were many */
         tcp_mtu_probe_sent(s, c, sent);
+    uint32_t small = c->snd_small;
     new_sent(s, c, sent);
+    c->snd_small = small; /* it is more than a full segment */
     --*turn->budget;
     turn->paced_left -= sent;
     return true;
@@ -465,8 +540,9 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
     if (!conn_is_routed(s, c))
         return 0;
     if (seq_is_before(c->snd_nxt, c->snd_end) && used + size <= c->snd_wnd) {
-        uint32_t sent =
-            ranges_have_room(&c->ranges, pool) ? data_emit(s, c, c->snd_nxt, size, c->mss) : 0;
+        uint32_t sent = ranges_have_room(&c->ranges, pool)
+                            ? data_emit(s, c, c->snd_nxt, size, c->mss, false)
+                            : 0;
         if (sent > 0)
             new_sent(s, c, sent);
         return sent > 0 ? 1 : 0;
@@ -475,7 +551,7 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
     if (tail->size > c->mss && !ranges_split(&c->ranges, pool, c->ranges.tail, tail->size - c->mss))
         return 0;
     tail = range_at(pool, c->ranges.tail);
-    if (data_emit(s, c, tail->seq, tail->size, c->mss) == 0)
+    if (data_emit(s, c, tail->seq, tail->size, c->mss, false) == 0)
         return 0;
     bool is_limited;
     struct tcp_rate_mark mark = rate_mark(s, c, 0, &is_limited);

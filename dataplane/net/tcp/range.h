@@ -50,6 +50,8 @@ struct tcp_range {
     uint32_t previous;
     uint8_t flags;
     uint8_t transmissions;
+    uint16_t group_bytes; /* of the groups it was first sent in, but for the last; 0: not known */
+    uint32_t group_seq;   /* where one of them begins */
     struct tcp_rate_mark mark;
 };
 

@@ -138,6 +138,18 @@ static struct tcp_sack_block block_next(const struct pool *pool, const struct re
     return block;
 }
 
+bool reassembly_covered(const struct reassembly *r, const struct pool *pool, uint32_t end,
+                        struct tcp_sack_block *ret_block)
+{
+    const struct reassembly_buffer *b = buffer_at(pool, r->head);
+
+    if (b == NULL || !seq_is_before(b->seq, end))
+        return false;
+    *ret_block = block_next(pool, &b);
+    ret_block->end = seq_min(ret_block->end, end);
+    return true;
+}
+
 static bool block_has(const struct tcp_sack_block *block, uint32_t seq)
 {
     return seq - block->start < block->end - block->start;

@@ -33,6 +33,10 @@ bool reassembly_add(struct reassembly *r, struct pool *pool, uint32_t seq, struc
 /* The end of the bytes that follow 'seq' without a gap; 'seq' itself when there are none. */
 uint32_t reassembly_edge(const struct reassembly *r, const struct pool *pool, uint32_t seq);
 
+/* The part of the first block that lies before 'end'; false: there is none. */
+bool reassembly_covered(const struct reassembly *r, const struct pool *pool, uint32_t end,
+                        struct tcp_sack_block *ret_block);
+
 /* Drops the buffers that end at or before 'seq'. */
 void reassembly_trim(struct reassembly *r, struct pool *pool, uint32_t seq);
 

@@ -352,6 +352,7 @@ static void fin_receive(struct net_stack *s, struct tcp_conn *c)
 {
     c->rcv_nxt++;
     c->flags |= CONN_FIN_RECEIVED;
+    c->duplicate = (struct tcp_sack_block){0}; /* nothing is sent again after this, as Linux */
     tcp_send_ack(s, c); /* at once: the connection may be gone before the next flush */
     switch (c->state) {
     case TCP_ESTABLISHED:
@@ -401,6 +402,9 @@ static void in_order(struct net_stack *s, struct tcp_conn *c, struct bytes data)
     space_adapt(s, c);
     if (!has_more)
         return;
+    /* What was there already, though not all of the segment: RFC 2883 §4.1.1. */
+    if (c->duplicate.start == c->duplicate.end)
+        (void)reassembly_covered(&c->reassembly, buffers, c->rcv_nxt, &c->duplicate);
     /* A gap is filled: say so at once (RFC 5681 §4.2). */
     reassembly_trim(&c->reassembly, buffers, c->rcv_nxt);
     c->rcv_nxt = reassembly_edge(&c->reassembly, buffers, c->rcv_nxt);

@@ -90,7 +90,8 @@ enum tcp_conn_flags {
     CONN_ECN_ASKED = 1 << 23, /* every SYN that we sent asked for them */
     CONN_ECN_SEEN = 1 << 24,  /* the peer's data came as capable of them */
     CONN_ECE_DUE = 1 << 25,   /* a mark came: every ACK says so until the peer has reacted */
-    CONN_CWR_DUE = 1 << 26    /* the window was reduced: the next new data says so */
+    CONN_CWR_DUE = 1 << 26,   /* the window was reduced: the next new data says so */
+    CONN_MORE_COMES = 1 << 27 /* the user said so: the end of what is queued is not pushed */
 };
 
 /* Whether a segment that is not full may go while others are on the way (RFC 9293 §3.7.4). */

@@ -109,6 +109,12 @@ void stats_received(struct shim *sh, struct bytes packet)
     }
 }
 
+void stats_begin(struct sock *s)
+{
+    s->stats.data_sent_us = s->shim->now_us;
+    s->stats.data_received_us = s->shim->now_us;
+}
+
 static enum sock_limit limit_of(const struct sock *s, const struct tcp_conn *c)
 {
     uint32_t unsent = tcp_sock_unsent_bytes(c);

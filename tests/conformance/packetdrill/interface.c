@@ -337,6 +337,7 @@ static ssize_t send_tcp(struct shim *sh, struct sock *s, const uint8_t *data, si
     for (;;) {
         ssize_t sent = tcp_sock_send(s, data + done, size - done, flags);
         shim_pump(sh);
+        tcp_sock_sent(s);
         if (sent < 0 && sent != -EAGAIN)
             return done > 0 ? (ssize_t)done : sent;
         if (sent > 0)

@@ -92,6 +92,8 @@ static void number_apply(struct sock *s, enum sock_number number)
         tcp_conn_set_quick_ack(shim_stack(s->shim), c, s->numbers[number] != 0);
     else
         tcp_sock_apply(s);
+    if (number == NUMBER_NODELAY && s->numbers[number] != 0)
+        tcp_sock_push(s);
 }
 
 static int number_set(struct sock *s, const struct option_rule *rule, const void *value,
@@ -99,9 +101,12 @@ static int number_set(struct sock *s, const struct option_rule *rule, const void
 {
     int number;
 
-    if (size < sizeof(number))
+    if (rule->level == IPPROTO_IP && size >= 1 && size < sizeof(number))
+        number = *(const uint8_t *)value; /* as Linux */
+    else if (size < sizeof(number))
         return -EINVAL;
-    memcpy(&number, value, sizeof(number));
+    else
+        memcpy(&number, value, sizeof(number));
     bool is_default = rule->number == NUMBER_MAXSEG && number == 0;
     if ((number < rule->min || number > rule->max) && !is_default)
         return -EINVAL;

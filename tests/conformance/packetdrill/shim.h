@@ -18,12 +18,7 @@
 #include "tests/conformance/packetdrill/interface.h"
 #include "tests/conformance/packetdrill/ip_wire.h"
 
-enum {
-    SHIM_FDS_MAX = 128,
-    SHIM_AWAY_MAX = 8,
-    SHIM_ACCEPT_MAX = 128,
-    SHIM_EPOLL_MAX = 32
-};
+enum { SHIM_FDS_MAX = 128, SHIM_AWAY_MAX = 8, SHIM_ACCEPT_MAX = 128, SHIM_EPOLL_MAX = 32 };
 
 enum sock_kind { SOCK_TCP, SOCK_UDP, SOCK_EPOLL, SOCK_PIPE };
 
@@ -260,6 +255,11 @@ int tcp_sock_accept(struct sock *s, struct sock **ret);
 int tcp_sock_connect(struct sock *s, const struct endpoint *peer);
 ssize_t tcp_sock_receive(struct sock *s, void *buf, size_t size, int flags);
 ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags);
+/* The stack has had its turn with what was sent. Until it is acknowledged or more is sent, only
+ * MSG_MORE holds it back (as Linux). */
+void tcp_sock_sent(struct sock *s);
+/* What waits goes, corked or not: as Linux when TCP_NODELAY is set. */
+void tcp_sock_push(struct sock *s);
 int tcp_sock_shutdown(struct sock *s, int how);
 void tcp_sock_disconnect(struct sock *s);
 /* The descriptor is gone; frees 's' now or when the connection is over. */
@@ -296,6 +296,8 @@ int options_get(struct sock *s, int level, int name, void *value, socklen_t *siz
 /* An IP packet has left the stack (user: the shim), or was handed to it. */
 void stats_sent(void *user, struct bytes packet);
 void stats_received(struct shim *sh, struct bytes packet);
+/* The connection is open. */
+void stats_begin(struct sock *s);
 /* After each step of the stack. */
 void stats_step(struct sock *s);
 /* Fills at most '*size' bytes of a struct tcp_info. */

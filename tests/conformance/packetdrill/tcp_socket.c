@@ -56,6 +56,15 @@ static uint32_t number_ms(int seconds)
     return seconds > 0 ? (uint32_t)seconds * 1000 : 0;
 }
 
+/* Half of the buffer: Linux keeps the other for its overhead. 0: tuned. */
+static uint32_t window_fixed(const int *numbers)
+{
+    uint32_t window = (uint32_t)numbers[NUMBER_RCVBUF] / 2;
+    uint32_t clamp = (uint32_t)numbers[NUMBER_WINDOW_CLAMP];
+
+    return clamp > 0 && (window == 0 || clamp < window) ? clamp : window;
+}
+
 /* What the numbers mean to the stack. */
 static void settings_fill(struct sock *s)
 {
@@ -67,8 +76,7 @@ static void settings_fill(struct sock *s)
         .keepalive_interval_ms = number_ms(n[NUMBER_KEEPINTVL]),
         .keepalive_probes_max = (uint32_t)n[NUMBER_KEEPCNT],
         .user_timeout_ms = (uint32_t)n[NUMBER_USER_TIMEOUT],
-        /* Half of the buffer: Linux keeps the other for its overhead. */
-        .receive_window_bytes = n[NUMBER_RCVBUF] > 0 ? (uint32_t)n[NUMBER_RCVBUF] / 2 : 0,
+        .receive_window_bytes = window_fixed(n),
         .fin_wait_2_ms = number_ms(n[NUMBER_LINGER2]),
         .mss_max = (uint16_t)n[NUMBER_MAXSEG],
         .syn_retries = (uint8_t)n[NUMBER_SYNCNT],
@@ -127,6 +135,7 @@ static void on_sendable(struct stream *stream, uint64_t now_us)
         s->is_connecting = false;
         s->was_connected = true;
         s->local = stream->local;
+        stats_begin(s);
         sock_wake(s, EPOLLOUT | EPOLLWRNORM);
     }
 }
@@ -187,6 +196,7 @@ static int on_accept(void *user, struct stream *stream, uint64_t now_us)
     s->is_bound = true;
     s->was_connected = true;
     s->is_deferred = s->numbers[NUMBER_DEFER_ACCEPT] > 0;
+    stats_begin(s);
     s->stats.segments_in = 1; /* the SYN; the ACK that came now is counted as any other */
     if (s->congestion != NULL)
         (void)tcp_conn_set_congestion((struct tcp_conn *)(void *)stream, s->congestion);
@@ -459,20 +469,36 @@ static int send_error(struct sock *s)
     return error;
 }
 
+static enum tcp_nagle nagle_of(const struct sock *s)
+{
+    if (s->numbers[NUMBER_CORK] != 0)
+        return TCP_NAGLE_CORKED;
+    return s->numbers[NUMBER_NODELAY] != 0 ? TCP_NAGLE_OFF : TCP_NAGLE_ON;
+}
+
 /* Whether small segments wait: Nagle's algorithm unless TCP_NODELAY; everything when corked. */
 static void hold_back(struct sock *s, bool has_more)
 {
     struct tcp_conn *c = tcp_sock_conn(s);
-    bool is_corked = s->numbers[NUMBER_CORK] != 0 || has_more;
 
-    if (c == NULL)
-        return;
-    enum tcp_nagle nagle = TCP_NAGLE_ON;
-    if (is_corked)
-        nagle = TCP_NAGLE_CORKED;
-    else if (s->numbers[NUMBER_NODELAY] != 0)
-        nagle = TCP_NAGLE_OFF;
-    tcp_conn_set_nagle(shim_stack(s->shim), c, nagle);
+    if (c != NULL)
+        tcp_conn_set_nagle(shim_stack(s->shim), c, has_more ? TCP_NAGLE_CORKED : nagle_of(s));
+}
+
+void tcp_sock_push(struct sock *s)
+{
+    struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (c != NULL)
+        tcp_conn_set_nagle(shim_stack(s->shim), c, TCP_NAGLE_OFF);
+}
+
+void tcp_sock_sent(struct sock *s)
+{
+    struct tcp_conn *c = tcp_sock_conn(s);
+
+    if (c != NULL && (c->flags & CONN_MORE_COMES) != 0)
+        c->nagle = (uint8_t)nagle_of(s);
 }
 
 ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
@@ -486,8 +512,10 @@ ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
         return -EPIPE;
     if (s->is_connecting)
         return -EAGAIN;
-    hold_back(s, (flags & MSG_MORE) != 0);
-    const struct tcp_conn *c = tcp_sock_conn(s);
+    bool has_more = (flags & MSG_MORE) != 0;
+    hold_back(s, has_more);
+    struct tcp_conn *c = tcp_sock_conn(s);
+    c->flags = (c->flags & ~(uint32_t)CONN_MORE_COMES) | (has_more ? CONN_MORE_COMES : 0u);
     while (done < size) {
         uint32_t unsent = held_back_bytes(c);
         uint32_t packet = packet_size(c);

@@ -674,10 +674,50 @@ static const struct {
     FIELD(snd_wnd),
 };
 
-static bool info_lookup(void *user, const char *name, int64_t *ret)
-{
-    const struct tcp_info *info = user;
+/* Newer than the headers here may be: Linux 6.2 and 6.7. */
+enum {
+    INFO_RECEIVE_WINDOW_AT = offsetof(struct tcp_info, tcpi_snd_wnd) + 4,
+    INFO_SIZE = INFO_RECEIVE_WINDOW_AT + 16
+};
 
+/* What packetdrill asks for before each check. */
+struct check_data {
+    union {
+        struct tcp_info info;
+        uint8_t bytes[INFO_SIZE];
+    };
+    uint32_t memory[9]; /* SO_MEMINFO */
+};
+
+static const char *const memory_names[] = {"RMEM_ALLOC", "RCVBUF",    "WMEM_ALLOC",
+                                           "SNDBUF",     "FWD_ALLOC", "WMEM_QUEUED",
+                                           "OPTMEM",     "BACKLOG",   "DROPS"};
+
+static bool memory_lookup(const struct check_data *data, const char *name, int64_t *ret)
+{
+    static const char prefix[] = "SK_MEMINFO_";
+
+    if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof(memory_names) / sizeof(memory_names[0]); i++)
+        if (strcmp(name + sizeof(prefix) - 1, memory_names[i]) == 0) {
+            *ret = data->memory[i];
+            return true;
+        }
+    return false;
+}
+
+static bool check_lookup(void *user, const char *name, int64_t *ret)
+{
+    const struct check_data *data = user;
+    const struct tcp_info *info = &data->info;
+
+    if (strcmp(name, "tcpi_rcv_wnd") == 0) {
+        uint32_t window;
+        memcpy(&window, data->bytes + INFO_RECEIVE_WINDOW_AT, sizeof(window));
+        *ret = window;
+        return true;
+    }
     if (strcmp(name, "tcpi_snd_wscale") == 0 || strcmp(name, "tcpi_rcv_wscale") == 0) {
         *ret = name[5] == 's' ? info->tcpi_snd_wscale : info->tcpi_rcv_wscale;
         return true;
@@ -689,15 +729,31 @@ static bool info_lookup(void *user, const char *name, int64_t *ret)
             *ret = (int64_t)value;
             return true;
         }
-    return false;
+    return memory_lookup(data, name, ret);
+}
+
+static bool check_ask(struct run *r, int line, int level, int name, void *value, socklen_t room,
+                      socklen_t wanted)
+{
+    socklen_t size = room;
+
+    if (r->ifc.getsockopt(r->ifc.userdata, r->tcp_fd, level, name, value, &size) < 0)
+        return script_fail(r->error, line, "no option %d for a check: %s", name, errno_name(errno));
+    return size >= wanted ||
+           script_fail(r->error, line, "option %d is short: %u bytes", name, size);
 }
 
 bool code_run(struct run *r, const struct script_event *event)
 {
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
+    enum { CONGESTION_INFO_SIZE = 20 };
+    struct check_data data = {0};
+    uint8_t congestion[CONGESTION_INFO_SIZE];
+    int line = event->line;
 
-    if (r->ifc.getsockopt(r->ifc.userdata, r->tcp_fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
-        return script_fail(r->error, event->line, "no TCP_INFO: %s", errno_name(errno));
-    return code_check(event->code, event->code_size, info_lookup, &info, event->line, r->error);
+    if (!check_ask(r, line, IPPROTO_TCP, TCP_INFO, data.bytes, sizeof(data.bytes), INFO_SIZE) ||
+        !check_ask(r, line, IPPROTO_TCP, TCP_CC_INFO, congestion, sizeof(congestion), 0) ||
+        !check_ask(r, line, SOL_SOCKET, SO_MEMINFO, data.memory, sizeof(data.memory),
+                   sizeof(data.memory)))
+        return false;
+    return code_check(event->code, event->code_size, check_lookup, &data, line, r->error);
 }

@@ -24,7 +24,7 @@ static int64_t code_or(struct code *c);
 
 static void code_space(struct code *c)
 {
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\r'))
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\r' || *c->at == '\\'))
         c->at++;
 }
 

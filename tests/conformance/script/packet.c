@@ -423,6 +423,37 @@ static bool tcp_check(struct run *r, const struct script_packet *p, const uint8_
     return options_check(r, p, tcp + TCP_SIZE, (size_t)(tcp[12] >> 4) * 4 - TCP_SIZE, line);
 }
 
+bool packet_join(struct run *r, uint8_t *packet, size_t *size, const uint8_t *next,
+                 size_t next_size, bool is_last, int line)
+{
+    enum { FLAG_CWR = 0x80, JOIN_FLAGS = 0x76 }; /* ECE, URG, ACK, RST, SYN */
+    uint8_t *first = packet + ip_size(r);
+    const uint8_t *l4 = next + ip_size(r);
+    uint32_t seq = load_be32(first + 4);
+    uint32_t part = (uint32_t)packet_payload(packet, *size);
+
+    if (!checksum_check(r, next, next_size, line))
+        return false;
+    /* What 'packet' stands for so far ends where the next one begins. */
+    if (!number_check(r, line, "data offset", first[12] >> 4, l4[12] >> 4) ||
+        !number_check(r, line, "flags", first[13] & JOIN_FLAGS, l4[13] & JOIN_FLAGS) ||
+        !number_check(r, line, "ack", load_be32(first + 8), load_be32(l4 + 8)) ||
+        !number_check(r, line, "window", load_be16(first + 14), load_be16(l4 + 14)) ||
+        !number_check(r, line, "start", r->join_seq != 0 ? r->join_seq : seq + part,
+                      load_be32(l4 + 4)))
+        return false;
+    uint32_t next_part = (uint32_t)packet_payload(next, next_size);
+    if (!is_last && !number_check(r, line, "segment size", part, next_part))
+        return false;
+    r->join_seq = load_be32(l4 + 4) + next_part;
+    uint8_t cwr = first[13] & FLAG_CWR;
+    memcpy(packet, next, next_size);
+    *size = next_size;
+    store_be32(first + 4, seq);
+    first[13] = (uint8_t)((first[13] & ~FLAG_CWR) | cwr);
+    return true;
+}
+
 bool packet_check(struct run *r, const struct script_packet *p, const uint8_t *packet, size_t size,
                   size_t payload, int line)
 {
@@ -434,7 +465,7 @@ bool packet_check(struct run *r, const struct script_packet *p, const uint8_t *p
     if (!number_check(r, line, "IP protocol", protocols[p->protocol][r->family == 6],
                       protocol_of(packet)))
         return false;
-    /* Of several packets only the first is still whole. */
+    /* Those that stand for several are not whole any more. */
     if (payload == packet_payload(packet, size) && !checksum_check(r, packet, size, line))
         return false;
     conn_learn(r, p, packet);

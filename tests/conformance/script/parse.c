@@ -538,8 +538,8 @@ static bool parse_time(struct parser *p, struct script_time *t)
     if (!take_seconds(p, &t->begin_us))
         return false;
     t->end_us = t->begin_us;
-    if (starts(p, "...")) {
-        p->at += 3;
+    if (take(p, "...")) {
+        skip_space(p);
         t->is_blocking = true;
     } else if (starts(p, "~")) {
         p->at++;

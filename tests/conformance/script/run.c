@@ -181,19 +181,15 @@ static bool event_outbound(struct run *r, const struct script_event *event)
         return script_fail(r->error, event->line, "expected a packet, got none");
     size_t payload = packet_payload(r->packet, size);
     /* A script may say several segments in one line, as segmentation offload would send them. */
-    uint8_t *more = malloc(RUN_PACKET_MAX);
-    bool is_ok = more != NULL;
+    bool is_ok = true;
+    r->join_seq = 0;
     while (is_ok && !r->is_strict && payload > 0 && payload < wanted && p->protocol == PACKET_TCP) {
-        int64_t more_us = 0;
-        size_t more_size = next_packet(r, more, &more_us);
-        size_t more_payload = more_size > 0 ? packet_payload(more, more_size) : 0;
-        if (more_payload == 0)
+        size_t more = next_packet(r, r->more, &at_us);
+        if (more == 0)
             break;
-        payload += more_payload;
-        size_t flags_at = (r->family == 4 ? 20u : 40u) + 13;
-        r->packet[flags_at] |= more[flags_at] & 0x09; /* PSH and FIN of the last */
+        payload += packet_payload(r->more, more);
+        is_ok = packet_join(r, r->packet, &size, r->more, more, payload == wanted, event->line);
     }
-    free(more);
     is_ok = is_ok && packet_check(r, p, r->packet, size, payload, event->line) &&
             time_check(r, event, at_us);
     if (!is_ok && r->error->text[0] != '\0') {

@@ -51,6 +51,8 @@ struct run {
     uint16_t ports_used;
     struct script_error *error;
     uint8_t packet[RUN_PACKET_MAX];
+    uint8_t more[RUN_PACKET_MAX];
+    uint32_t join_seq; /* see packet_join(); 0: nothing joined yet */
 
     /* The call that blocks, on its own thread. */
     pthread_t worker;
@@ -76,6 +78,11 @@ size_t packet_build(struct run *r, const struct script_packet *p, int line);
 bool packet_is_ours(const struct run *r, const uint8_t *packet, size_t size);
 /* Payload of a TCP or UDP packet. */
 size_t packet_payload(const uint8_t *packet, size_t size);
+/* Makes '*packet' stand for itself and for 'next', the following segment, as packetdrill does: all
+ * but the sequence number and CWR are the later one's. They must be alike, and equally long
+ * unless 'is_last'. */
+bool packet_join(struct run *r, uint8_t *packet, size_t *size, const uint8_t *next,
+                 size_t next_size, bool is_last, int line);
 bool packet_check(struct run *r, const struct script_packet *p, const uint8_t *packet, size_t size,
                   size_t payload, int line);
 /* As a script would write it. */

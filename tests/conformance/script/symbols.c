@@ -24,6 +24,8 @@ static const struct {
     {"true", 1},
     {"false", 0},
     {"NULL", 0},
+    {"TCP_CM_INQ", 36},
+    {"EPOLLEXCLUSIVE", 1 << 28},
     SYMBOL(AF_INET),
     SYMBOL(AF_INET6),
     SYMBOL(AF_UNSPEC),
