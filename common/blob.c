@@ -23,7 +23,7 @@ void blob_home_init(struct blob_home *home)
 
 /* Acquire: pairs with the release in the port's free on another core (ring ports), so that
  * its last read of the bytes happens before they are reused. */
-static bool blob_is_in_packets(const struct blob *b)
+bool blob_is_in_packets(const struct blob *b)
 {
     return __atomic_load_n(&b->port_shared.refs, __ATOMIC_ACQUIRE) > 1;
 }

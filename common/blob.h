@@ -88,6 +88,9 @@ static inline const uint8_t *extent_data(const struct extent *e)
     return e->blob->data + e->offset;
 }
 
+/* Whether a packet of the port points into it. Any shard. */
+bool blob_is_in_packets(const struct blob *b);
+
 /* A fixed pool of small writable blobs for response heads, protocol messages and the like. */
 struct blob_pool;
 

@@ -16,6 +16,7 @@
 #include "dataplane/link/link.h"
 #include "dataplane/media/channel.h"
 #include "dataplane/net/net.h"
+#include "dataplane/net/steer/steer.h"
 #include "dataplane/rtmp/rtmp_server.h"
 #include "dataplane/store/store.h"
 #include "drivers/net/transport.h"
@@ -434,6 +435,30 @@ static int node_open_kernel(struct node *n)
     return kernel_open(&kernel, n->count, &n->kernel);
 }
 
+static void node_wake(void *user, unsigned shard)
+{
+    struct node *n = user;
+
+    shard_wake(n->shards[shard]);
+}
+
+/* Makes the port one with a queue for every shard, where it is not. */
+static int node_steer_port(struct node *n)
+{
+    const struct port_info *info = n->port->driver->info(n->port);
+    struct steer_config steer = {.shards = n->count, .wake = node_wake, .wake_user = n};
+    struct port *device = n->port;
+
+    if (info->queues == n->count && info->keeps_flows)
+        return 0;
+    log_info("node", LOG_MSG("connections are spread over the shards by software"),
+             LOG_STR("device", n->config->port_device.text), LOG_INT("queues", info->queues),
+             LOG_INT("shards", n->count));
+    ssize_t got = getrandom(&steer.key, sizeof(steer.key), 0);
+    CHECK(got == (ssize_t)sizeof(steer.key));
+    return steer_open(&steer, &device, &n->port);
+}
+
 static int node_open_port(struct node *n)
 {
     const struct config *config = n->config;
@@ -449,6 +474,8 @@ static int node_open_port(struct node *n)
     int err = dpdk_init(&dpdk);
     if (err == 0)
         err = dpdk_open(&dpdk, n->count, (uint16_t)config->port_mtu, &n->port);
+    if (err == 0)
+        err = node_steer_port(n);
     if (err == 0 && n->port->driver->register_memory != NULL)
         err = n->port->driver->register_memory(n->port, store_memory(n->store));
     if (err < 0)

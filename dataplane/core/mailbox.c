@@ -30,7 +30,13 @@ int mailbox_post(struct mailbox *box, const struct message *m)
 {
     if (!mpsc_push(box->queue, m))
         return -ENOBUFS;
-    /* Sequentially consistent, with mailbox_prepare_sleep: either the receiver sees the message
+    mailbox_wake(box);
+    return 0;
+}
+
+void mailbox_wake(struct mailbox *box)
+{
+    /* Sequentially consistent, with mailbox_prepare_sleep: either the receiver sees what we wrote
      * before it sleeps, or we see that it is about to. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&box->is_asleep, memory_order_relaxed)) {
@@ -38,7 +44,6 @@ int mailbox_post(struct mailbox *box, const struct message *m)
         ssize_t written = write(box->event_fd, &one, sizeof(one));
         (void)written; /* EAGAIN: it is readable already, which is all we want */
     }
-    return 0;
 }
 
 bool mailbox_take(struct mailbox *box, struct message *ret_message)

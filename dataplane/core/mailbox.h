@@ -29,6 +29,10 @@ void mailbox_fini(struct mailbox *box);
 /* Any thread. -ENOBUFS: full. Wakes the receiver when it sleeps. */
 int mailbox_post(struct mailbox *box, const struct message *m);
 
+/* Any thread: wakes the receiver when it sleeps, or is about to without having seen what the
+ * caller wrote before. */
+void mailbox_wake(struct mailbox *box);
+
 /* Receiver only. */
 bool mailbox_take(struct mailbox *box, struct message *ret_message);
 /* Returns false when a message came in meanwhile: do not sleep. */

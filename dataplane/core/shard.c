@@ -80,13 +80,10 @@ int shard_add_transport(struct shard *s, struct transport *t)
     if (s->transport_count == ARRAY_COUNT(s->transports))
         return -ENOSPC;
     int fd = t->ops->wait_fd(t);
-    if (fd < 0) {
-        s->must_poll = true;
-    } else {
-        int err = shard_watch(s, fd);
-        if (err < 0)
-            return err;
-    }
+    int err = fd >= 0 ? shard_watch(s, fd) : 0;
+    if (err < 0)
+        return err;
+    s->must_poll = s->must_poll || fd == -1;
     s->transports[s->transport_count++] = t;
     return 0;
 }
@@ -147,6 +144,16 @@ unsigned shard_turn(struct shard *s)
     return work;
 }
 
+static bool shard_has_work(const struct shard *s)
+{
+    for (uint32_t i = 0; i < s->transport_count; i++) {
+        const struct transport *t = s->transports[i];
+        if (t->ops->has_work != NULL && t->ops->has_work(t))
+            return true;
+    }
+    return false;
+}
+
 /* Sleeps until something is readable, a message comes, or the next timer is due. */
 static void shard_sleep(struct shard *s)
 {
@@ -160,6 +167,10 @@ static void shard_sleep(struct shard *s)
         limit_us = next_us - s->now_us;
     if (!mailbox_prepare_sleep(&s->mailbox))
         return;
+    if (shard_has_work(s)) { /* only now: whoever hands over from here on sees that we sleep */
+        mailbox_awake(&s->mailbox);
+        return;
+    }
     if (s->store != NULL)
         store_offline(s->store);
     struct timespec timeout = {.tv_sec = (time_t)(limit_us / 1000000),
@@ -205,6 +216,11 @@ void shard_stop(struct shard *s)
     /* Release: pairs with shard_run's acquire. */
     atomic_store_explicit(&s->stop, true, memory_order_release);
     (void)mailbox_post(&s->mailbox, &wake); /* full: it is awake */
+}
+
+void shard_wake(struct shard *s)
+{
+    mailbox_wake(&s->mailbox);
 }
 
 int shard_post(struct shard *to, const struct message *m)

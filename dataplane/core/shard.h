@@ -72,6 +72,9 @@ void shard_run(struct shard *s);
 /* Any thread. */
 void shard_stop(struct shard *s);
 
+/* Any thread: something was handed over that a transport's has_work() sees. */
+void shard_wake(struct shard *s);
+
 /* Sends 'm' (copied) to shard 'to'; from any thread. -ENOBUFS: its mailbox is full. */
 int shard_post(struct shard *to, const struct message *m);
 

@@ -57,22 +57,28 @@ static void write_seconds(struct http_text *t, const char *name, const char *lab
                      us % 1000000);
 }
 
-/* Times are told per shard, since a sum would hide the one that is full; the rest as sums. */
+/* Times and what the port carried are told per shard, since a sum would hide the one that is full;
+ * the rest as sums. */
 static void write_counter(struct http_text *t, const struct shard *s,
                           const struct counter_info *info)
 {
     char name[NAME_MAX_BYTES];
 
     metric_name(info, name);
+    bool is_time = info->unit == COUNTER_UNIT_us_total;
     write_help(t, name, info->unit == COUNTER_UNIT_gauge ? "gauge" : "counter", info->help);
-    if (info->unit != COUNTER_UNIT_us_total) {
+    if (!is_time && strncmp(info->name, "port_", 5) != 0) {
         http_text_printf(t, "%s %" PRIu64 "\n", name, counter_total(s, info));
         return;
     }
     for (uint32_t i = 0; i < s->count; i++) {
+        uint64_t value = shard_counter(s->all[i], info);
         char labels[32];
         snprintf(labels, sizeof(labels), "{shard=\"%" PRIu32 "\"}", i);
-        write_seconds(t, name, labels, shard_counter(s->all[i], info));
+        if (is_time)
+            write_seconds(t, name, labels, value);
+        else
+            http_text_printf(t, "%s%s %" PRIu64 "\n", name, labels, value);
     }
 }
 

@@ -235,8 +235,10 @@ unsigned net_poll(struct transport *t, uint64_t now_us, unsigned budget)
             break;
     }
     done += tcp_deliver_closed(s);
-    /* Output that waits for packets or budget is work too: the shard must not sleep on it. */
-    if (!list_is_empty(&s->tcp.output))
+    /* Output that waits for packets or budget is work too: the shard must not sleep on it, unless
+     * it is woken when it can go on. */
+    bool is_blocked = s->driver->is_blocked != NULL && s->driver->is_blocked(s->queue);
+    if (!list_is_empty(&s->tcp.output) && !is_blocked)
         done++;
     if (list_is_empty(&s->tcp.closed) && list_is_empty(&s->tcp.resumed))
         wheel_cancel(s->wheel, &s->kick);
@@ -257,6 +259,13 @@ int net_wait_fd(struct transport *t)
     struct net_stack *s = net_stack_of(t);
 
     return s->driver->wait_fd(s->queue);
+}
+
+bool net_has_work(const struct transport *t)
+{
+    const struct net_stack *s = (const struct net_stack *)(const void *)t;
+
+    return s->driver->has_work != NULL && s->driver->has_work(s->queue);
 }
 
 void net_free(struct transport **pt)

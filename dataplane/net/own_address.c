@@ -117,6 +117,8 @@ void own_start(struct net_stack *s)
         struct own_address *o = &s->own[i];
         if (o->state == OWN_TENTATIVE)
             dad_step(s, o);
+        else if (!s->is_leader) /* once for all queues */
+            continue;
         else if (o->address.family == 4)
             arp_announce(s, o->address.addr);
         else

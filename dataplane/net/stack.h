@@ -176,6 +176,7 @@ void net_kick(struct net_stack *s);
 unsigned net_poll(struct transport *t, uint64_t now_us, unsigned budget);
 void net_flush(struct transport *t, uint64_t now_us);
 int net_wait_fd(struct transport *t);
+bool net_has_work(const struct transport *t);
 void net_free(struct transport **t);
 
 /* One frame from the port. */

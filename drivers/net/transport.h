@@ -101,8 +101,12 @@ struct transport_ops {
     unsigned (*poll)(struct transport *t, uint64_t now_us, unsigned budget);
     /* Pushes everything queued since to the wire; called once at the end of each turn. */
     void (*flush)(struct transport *t, uint64_t now_us);
-    /* A descriptor that polls readable when poll() has work, or -1: poll at short intervals. */
+    /* A descriptor that polls readable when poll() has work; or -1: poll at short intervals; or -2:
+     * whoever has something for it wakes the shard. */
     int (*wait_fd)(struct transport *t);
+    /* Whether other shards have handed something over: asked when the shard is marked asleep.
+     * NULL: none ever does. */
+    bool (*has_work)(const struct transport *t);
     /* Aborts all streams, with their closed events, and frees the transport. */
     void (*free)(struct transport **t);
 };

@@ -9,10 +9,17 @@
 #include "common/bytes.h"
 
 struct counters;
+struct endpoint;
 struct port;
 struct port_queue;
 
 enum { PORT_HEADER_MAX = 128, PORT_BURST_MAX = 64 };
+
+/* What wait_fd() says of a queue without a descriptor. */
+enum {
+    PORT_WAIT_POLL = -1, /* must be polled */
+    PORT_WAIT_WOKEN = -2 /* whoever has something for it wakes its shard */
+};
 
 enum port_offload {
     PORT_OFFLOAD_IP_CHECKSUM = 1 << 0,  /* IPv4 header */
@@ -29,6 +36,7 @@ struct port_info {
     uint32_t offloads;    /* enum port_offload, those in effect */
     uint16_t extents_max; /* per packet, beside the header */
     uint16_t queues;
+    bool keeps_flows;       /* all frames of a flow come out of the same queue */
     uint32_t tso_bytes_max; /* payload of one segmentation-offload packet; 0: none */
 };
 
@@ -83,8 +91,17 @@ struct port_driver {
 
     /* Makes a range usable for zero-copy extents (DMA mapping). 0 or -errno. NULL: not needed. */
     int (*register_memory)(struct port *p, struct bytes memory);
-    /* Readable when rx_burst may have something; -1: must be polled. */
+    /* Readable when rx_burst may have something; or PORT_WAIT_POLL, PORT_WAIT_WOKEN. */
     int (*wait_fd)(struct port_queue *q);
+    /* Whether other shards have handed something over: asked when the shard is marked asleep.
+     * NULL: none ever does. */
+    bool (*has_work)(const struct port_queue *q);
+    /* Whether the latest tx_begin found no room, which another shard makes: has_work() tells once
+     * it has. NULL: no. */
+    bool (*is_blocked)(const struct port_queue *q);
+    /* Whether the frames of a flow come out of this queue. NULL: all do, or nobody knows. */
+    bool (*takes_flow)(const struct port_queue *q, const struct endpoint *local,
+                       const struct endpoint *peer);
     void (*close)(struct port **p);
 };
 

@@ -44,13 +44,15 @@ static bool ephemeral_pick(struct net_stack *s, struct endpoint *local, const st
     local->port = 0;
     hash64 = flow_hash64(&s->isn_key, local, peer);
     uint16_t *counter = &s->tcp.port_counters[(hash64 >> 32) % TCP_PORT_COUNTERS];
-    for (int i = 0; i < EPHEMERAL_TRIES; i++) {
+    for (int i = 0; i < EPHEMERAL_TRIES * s->info->queues; i++) {
         uint32_t random = (uint32_t)s->env->random(s->env->random_user);
 
         *counter = (uint16_t)(*counter + 1 + random % EPHEMERAL_STEP_MAX);
         local->port = (uint16_t)(EPHEMERAL_FIRST +
                                  ((uint32_t)hash64 % EPHEMERAL_COUNT + *counter) % EPHEMERAL_COUNT);
         uint32_t hash = flow_hash(&s->flow_key, local, peer);
+        if (s->driver->takes_flow != NULL && !s->driver->takes_flow(s->queue, local, peer))
+            continue; /* the answer would come to another shard */
         if (tcp_conn_find(s, local, peer, hash) == NULL &&
             tcp_time_wait_find(s, local, peer, hash) == POOL_NONE)
             return true;
@@ -182,5 +184,6 @@ const struct transport_ops net_transport_ops = {
     .poll = net_poll,
     .flush = net_flush,
     .wait_fd = net_wait_fd,
+    .has_work = net_has_work,
     .free = net_free,
 };

@@ -22,9 +22,10 @@ struct dpdk_config {
  * enough memory; -EIO: anything else. Each is logged with what to do. */
 int dpdk_init(const struct dpdk_config *config);
 
-/* Opens config->device with 'queues' queue pairs. '*ret' is owned: close it with driver->close().
- * 0; -ENODEV: no such device; -ENOTSUP: it cannot spread connections over that many queues, or
- * carry that MTU; -ENOMEM: config->memory_bytes is too small; -EIO. Each is logged. */
+/* Opens config->device with 'queues' queue pairs, or as many as it has: info() tells, and whether
+ * each flow keeps to one of them. '*ret' is owned: close it with driver->close(). 0; -ENODEV: no
+ * such device; -EINVAL: it insists on more queues; -ENOTSUP: it does not carry that MTU; -ENOMEM:
+ * config->memory_bytes is too small; -EIO. Each is logged. */
 int dpdk_open(const struct dpdk_config *config, unsigned queues, uint16_t mtu, struct port **ret);
 
 /* Opens two single-queue ports joined back to back by software rings: what one sends, the other

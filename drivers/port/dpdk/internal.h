@@ -12,7 +12,7 @@
 
 enum {
     DPDK_QUEUES_MAX = 128,
-    DPDK_RANGES_MAX = 8,
+    DPDK_RANGES_MAX = 1 + 4 * DPDK_QUEUES_MAX, /* the store's, and each shard's pools */
     DPDK_TX_PENDING_MAX = 1024, /* committed and not yet taken by the device, per queue */
     DPDK_STASH_MAX = 32,
     DPDK_ETHERNET_SIZE = 18 /* Ethernet and VLAN */

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,23 +99,31 @@ static uint16_t extents_max(const struct rte_eth_dev_info *dev)
     return (uint16_t)(segments - 1);
 }
 
-/* Connections are spread by the device; all queues of a stream's flow must be the same one. */
+/* As many queue pairs as wanted, or as there are. Receive-side scaling keeps all frames of a flow
+ * on one queue; what spreads the frames of other devices (the kernel, a hypervisor) may change its
+ * mind about a flow, or give a full queue's frames to another one: docs/decisions/0015. */
 static int choose_queues(struct dpdk_port *p, const struct rte_eth_dev_info *dev,
                          struct rte_eth_conf *conf, const char *device)
 {
     uint64_t hash =
         dev->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    /* The kernel spreads frames over all queues that these have: each must be polled. */
+    bool is_spread_over_all = strcmp(dev->driver_name, "net_af_packet") == 0 ||
+                              strcmp(dev->driver_name, "net_af_xdp") == 0;
+    uint16_t pairs =
+        dev->max_rx_queues < dev->max_tx_queues ? dev->max_rx_queues : dev->max_tx_queues;
 
-    if (p->queue_count == 1)
-        return 0;
-    if (p->is_virtual || hash == 0 || p->queue_count > dev->max_rx_queues ||
-        p->queue_count > dev->max_tx_queues) {
-        log_error("port",
-                  LOG_MSG("this device cannot spread connections over several shards: set "
-                          "shards.count to 1"),
-                  LOG_STR("device", device), LOG_INT("shards", p->queue_count));
-        return -ENOTSUP;
+    if (is_spread_over_all && pairs > p->queue_count) {
+        log_error("port", LOG_MSG("port.device asks for more queues than there are shards"),
+                  LOG_STR("device", device), LOG_INT("queues", pairs),
+                  LOG_INT("shards", p->queue_count));
+        return -EINVAL;
     }
+    if (p->queue_count > pairs)
+        p->queue_count = pairs;
+    p->info.keeps_flows = p->queue_count == 1 || (!p->is_virtual && hash != 0);
+    if (p->queue_count == 1 || !p->info.keeps_flows)
+        return 0;
     conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf->rx_adv_conf.rss_conf.rss_hf = hash;
     return 0;
@@ -404,23 +413,15 @@ int dpdk_open_pair(const struct dpdk_config *config, uint16_t mtu, bool second_r
     return 0;
 }
 
-/* Where payload may be sent from in place. Devices with DMA must be able to reach it by its virtual
- * address; where DPDK runs on physical addresses (no IOMMU), payload is copied. */
-static int dpdk_register_memory(struct port *base, struct bytes memory)
-{
-    struct dpdk_port *p = dpdk_port_of(base);
-    struct rte_eth_dev_info dev;
-    uintptr_t start = ((uintptr_t)memory.ptr + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
-    uintptr_t end = ((uintptr_t)memory.ptr + memory.size) & ~(uintptr_t)(PAGE_BYTES - 1);
+/* Shards register their pools at the same time, each before its first frame. */
+static pthread_mutex_t register_lock = PTHREAD_MUTEX_INITIALIZER;
 
-    if (p->is_virtual)
-        return 0;
-    if (end <= start || p->range_count == DPDK_RANGES_MAX)
-        return -EINVAL;
-    if (rte_eal_iova_mode() != RTE_IOVA_VA) {
-        log_warn("port", LOG_MSG("no IOMMU: payload is copied into packets"));
-        return 0;
-    }
+static int register_range(struct dpdk_port *p, uintptr_t start, uintptr_t end)
+{
+    struct rte_eth_dev_info dev;
+
+    if (p->range_count == DPDK_RANGES_MAX)
+        return -ENOSPC;
     /* The device reads only; DPDK's interface is not const-correct. */
     void *at = (void *)start;
     if (rte_extmem_register(at, end - start, NULL, 0, PAGE_BYTES) < 0)
@@ -442,13 +443,36 @@ static int dpdk_register_memory(struct port *base, struct bytes memory)
     return 0;
 }
 
+/* Where payload may be sent from in place. Devices with DMA must be able to reach it by its virtual
+ * address; where DPDK runs on physical addresses (no IOMMU), payload is copied. */
+static int dpdk_register_memory(struct port *base, struct bytes memory)
+{
+    struct dpdk_port *p = dpdk_port_of(base);
+    uintptr_t start = ((uintptr_t)memory.ptr + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+    uintptr_t end = ((uintptr_t)memory.ptr + memory.size) & ~(uintptr_t)(PAGE_BYTES - 1);
+
+    if (p->is_virtual)
+        return 0;
+    if (end <= start)
+        return -EINVAL;
+    if (rte_eal_iova_mode() != RTE_IOVA_VA) {
+        log_warn("port", LOG_MSG("no IOMMU: payload is copied into packets"));
+        return 0;
+    }
+    pthread_mutex_lock(&register_lock);
+    int err = register_range(p, start, end);
+    pthread_mutex_unlock(&register_lock);
+    return err;
+}
+
 static int dpdk_wait_fd(struct port_queue *base)
 {
     struct dpdk_queue *q = dpdk_queue_of(base);
 
     /* A tap's descriptor is readable while frames wait. Interrupts of other devices must be armed
      * before each sleep, which this interface has no call for: they are polled. */
-    return q->dpdk->is_tap ? rte_eth_dev_rx_intr_ctl_q_get_fd(q->port_id, q->queue_id) : -1;
+    return q->dpdk->is_tap ? rte_eth_dev_rx_intr_ctl_q_get_fd(q->port_id, q->queue_id)
+                           : PORT_WAIT_POLL;
 }
 
 static const struct port_driver dpdk_driver = {

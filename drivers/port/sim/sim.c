@@ -604,6 +604,7 @@ int sim_port_new(struct sim_wire *wire, const struct sim_port_config *config, st
         .offloads = config->offloads,
         .extents_max = config->extents_max != 0 ? config->extents_max : EXTENTS_DEFAULT,
         .queues = config->queues != 0 ? config->queues : 1,
+        .keeps_flows = true,
     };
     if ((config->offloads & PORT_OFFLOAD_TSO) != 0)
         p->info.tso_bytes_max = config->tso_bytes_max != 0 ? config->tso_bytes_max : TSO_DEFAULT;

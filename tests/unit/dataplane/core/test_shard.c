@@ -16,6 +16,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/config/config.h"
+#include "drivers/net/transport.h"
 
 enum { SENDERS = 3, MESSAGES = 20000, WAKE_LIMIT_US = 500000 };
 
@@ -147,6 +148,71 @@ static void test_shard_wakes_for_a_pollers_descriptor(void **state)
     close(fd);
 }
 
+/* Something that other threads hand numbers to. */
+struct handed {
+    struct transport base;
+    atomic_uint given;
+    atomic_uint taken;
+};
+
+static unsigned handed_poll(struct transport *t, uint64_t now_us, unsigned budget)
+{
+    struct handed *h = CONTAINER_OF(t, struct handed, base);
+    unsigned given = atomic_load(&h->given);
+    unsigned work = given - atomic_load(&h->taken);
+
+    (void)now_us;
+    (void)budget;
+    atomic_store(&h->taken, given);
+    return work;
+}
+
+static void handed_flush(struct transport *t, uint64_t now_us)
+{
+    (void)t;
+    (void)now_us;
+}
+
+static int handed_wait_fd(struct transport *t)
+{
+    (void)t;
+    return -2;
+}
+
+static bool handed_has_work(const struct transport *t)
+{
+    const struct handed *h = (const struct handed *)(const void *)t;
+
+    return atomic_load(&h->given) != atomic_load(&h->taken);
+}
+
+/* Left to its own, it would look a hundred milliseconds later. */
+static void test_shard_wakes_for_what_is_handed_over(void **state)
+{
+    static const struct transport_ops ops = {.poll = handed_poll,
+                                             .flush = handed_flush,
+                                             .wait_fd = handed_wait_fd,
+                                             .has_work = handed_has_work};
+    struct handed handed = {.base = {.ops = &ops}};
+    uint64_t start_us = clock_monotonic_us();
+    pthread_t loop;
+
+    (void)state;
+    assert_int_equal(shard_add_transport(&shard, &handed.base), 0);
+    assert_false(shard.must_poll);
+    assert_int_equal(pthread_create(&loop, NULL, run_shard, &shard), 0);
+    for (unsigned i = 1; i <= 200; i++) {
+        atomic_store(&handed.given, i);
+        shard_wake(&shard);
+        while (atomic_load(&handed.taken) != i)
+            sched_yield();
+    }
+    assert_true(clock_monotonic_us() - start_us < 200 * 50000);
+    shard_stop(&shard);
+    pthread_join(loop, NULL);
+    assert_true(counter_read(&counters.shard_wakeups) > 0);
+}
+
 static void test_shard_refuses_too_many_pollers(void **state)
 {
     struct shard_poller poller = {.name = "none", .poll = poll_event, .fd = -1};
@@ -163,6 +229,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shard_takes_every_message_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shard_sleeps_until_its_timer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shard_wakes_for_a_pollers_descriptor, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_shard_wakes_for_what_is_handed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shard_refuses_too_many_pollers, setup, teardown),
     };
 
