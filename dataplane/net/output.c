@@ -66,6 +66,19 @@ size_t packet_write_ip(struct net_stack *s, struct net_packet *packet, uint8_t f
     return packet->out.header_size;
 }
 
+void packet_set_class(struct net_packet *packet, uint8_t traffic_class)
+{
+    uint8_t *ip = packet->header + packet->out.header_size - packet->out.l3_size;
+
+    if (packet->out.is_ipv6) {
+        store_be16(ip, (uint16_t)(0x6000 | traffic_class << 4));
+        return;
+    }
+    ip[1] = traffic_class;
+    store_be16(ip + 10, 0);
+    store_be16(ip + 10, checksum_finish(checksum_sum(ip, IPV4_SIZE)));
+}
+
 int packet_commit(struct net_stack *s, const struct net_packet *packet, bool is_control)
 {
     uint8_t *header = s->driver->tx_begin(s->queue, is_control);

@@ -302,6 +302,9 @@ size_t packet_write_ip(struct net_stack *s, struct net_packet *packet, uint8_t f
                        const uint8_t *source, const uint8_t *destination, uint8_t protocol,
                        uint8_t hop_limit, size_t payload_size);
 
+/* Puts 'traffic_class' (RFC 2474) into the IP header that packet_write_ip() wrote. */
+void packet_set_class(struct net_packet *packet, uint8_t traffic_class);
+
 /* Ethernet alone, to 'mac'. Returns its size. */
 size_t packet_write_ethernet(struct net_stack *s, struct net_packet *packet, const uint8_t *mac,
                              uint16_t type);

@@ -26,7 +26,8 @@ static void template_build(struct net_stack *s, struct tcp_conn *c, const struct
     const struct stream *stream = &c->stream;
     bool is_v4 = stream->peer.family == 4;
     size_t at = packet_write_ip(s, &packet, stream->peer.family, stream->local.addr,
-                                stream->peer.addr, PROTOCOL_TCP, HOP_LIMIT_DEFAULT, 0);
+                                stream->peer.addr, PROTOCOL_TCP, tcp_hop_limit(c->settings), 0);
+    packet_set_class(&packet, c->settings->traffic_class);
     uint8_t *h = packet.header + at;
     uint8_t *ip = packet.header + s->l2_size;
 
@@ -94,7 +95,7 @@ static uint8_t write_ecn(const struct tcp_conn *c, const struct tcp_packet *p, u
         return IP_ECN_NONE;
     if ((c->flags & CONN_CWR_DUE) != 0)
         tcp[HEADER_FLAGS_AT] |= TCP_CWR;
-    ip[1] = (uint8_t)(is_v4 ? IP_ECN_ECT0 : IP_ECN_ECT0 << 4);
+    ip[1] |= (uint8_t)(is_v4 ? IP_ECN_ECT0 : IP_ECN_ECT0 << 4);
     return IP_ECN_ECT0;
 }
 
@@ -326,7 +327,8 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
 
     while ((index = ranges_next_lost(&c->ranges, pool)) != POOL_NONE) {
         struct tcp_range *range = range_at(pool, index);
-        uint32_t size = range->size < c->mss ? range->size : c->mss;
+        bool has_fin = range->seq + range->size == c->snd_end + 1;
+        uint32_t size = range->size <= c->mss + (has_fin ? 1u : 0u) ? range->size : c->mss;
         bool is_head = index == c->ranges.head;
         bool is_limited;
 
@@ -354,7 +356,7 @@ static enum output_result output_lost(struct net_stack *s, struct tcp_conn *c,
         struct tcp_rate_mark mark = rate_mark(s, c, sent, &is_limited);
         range_resent(&c->ranges, pool, index, s->now_us, &mark, is_limited);
         --*turn->budget;
-        turn->paced_left -= sent;
+        turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
         tcp_recovery_sent(s, c, sent, true);
         if (c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 ||
             (is_head && c->pending != TCP_PENDING_REORDER))
@@ -420,19 +422,21 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
     /* A card may repeat CWR in each packet that it makes of a segment: that one goes alone. */
     if (unsent > c->mss && (c->flags & CONN_CWR_DUE) == 0)
         limit = group_bytes_max(s, c);
-    uint32_t size = wanted < limit ? wanted : limit;
+    uint32_t data = unsent < limit ? unsent : limit;
+    if (data > room) {
+        turn->is_limited = true;
+        data = room / c->mss * c->mss; /* whole segments */
+    }
+    if (data > turn->paced_left) {
+        turn->is_paced = true;
+        data = turn->paced_left / c->mss * c->mss;
+    }
+    if (data == 0 && unsent > 0)
+        return 0;
+    /* The FIN rides on the last data; the congestion window counts bytes. */
+    uint32_t size = data == unsent ? wanted : data;
     if (size > window)
         size = window;
-    if (size > room) {
-        turn->is_limited = true;
-        size = room / c->mss * c->mss; /* whole segments */
-    }
-    if (size > turn->paced_left) {
-        turn->is_paced = true;
-        size = turn->paced_left / c->mss * c->mss;
-        if (size == 0)
-            return 0;
-    }
     /* Sender's silly-window avoidance (RFC 9293 §3.8.6.2.1): full segments, all there is, or
      * half of the largest window seen. */
     if (size > c->mss && (size < wanted || (c->nagle != TCP_NAGLE_OFF && nagle_holds(c))))
@@ -473,7 +477,8 @@ static enum output_result output_group(struct net_stack *s, struct tcp_conn *c,
 
     while (c->snd_nxt != end) {
         uint32_t left = end - c->snd_nxt;
-        uint32_t part = left < segment ? left : segment;
+        bool has_fin = end == c->snd_end + 1;
+        uint32_t part = left <= segment + (has_fin ? 1u : 0u) ? left : segment;
         if (*turn->budget == 0)
             return OUTPUT_MORE;
         if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
@@ -485,7 +490,7 @@ static enum output_result output_group(struct net_stack *s, struct tcp_conn *c,
             return OUTPUT_BLOCKED;
         new_sent(s, c, sent);
         --*turn->budget;
-        turn->paced_left -= sent;
+        turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
     }
     struct tcp_range *tail = range_at(&s->tcp.ranges, c->ranges.tail);
     if (tail != NULL && tail->seq == begin) {
@@ -527,7 +532,7 @@ static bool output_mtu_probe(struct net_stack *s, struct tcp_conn *c, struct out
     new_sent(s, c, sent);
     c->snd_small = small; /* it is more than a full segment */
     --*turn->budget;
-    turn->paced_left -= sent;
+    turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
     return true;
 }
 
@@ -548,7 +553,8 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
         return sent > 0 ? 1 : 0;
     }
     struct tcp_range *tail = range_at(pool, c->ranges.tail);
-    if (tail->size > c->mss && !ranges_split(&c->ranges, pool, c->ranges.tail, tail->size - c->mss))
+    uint32_t last = c->mss + (tail->seq + tail->size == c->snd_end + 1 ? 1u : 0u);
+    if (tail->size > last && !ranges_split(&c->ranges, pool, c->ranges.tail, tail->size - last))
         return 0;
     tail = range_at(pool, c->ranges.tail);
     if (data_emit(s, c, tail->seq, tail->size, c->mss, false) == 0)

@@ -353,7 +353,15 @@ static void fin_receive(struct net_stack *s, struct tcp_conn *c)
     c->rcv_nxt++;
     c->flags |= CONN_FIN_RECEIVED;
     c->duplicate = (struct tcp_sack_block){0}; /* nothing is sent again after this, as Linux */
-    tcp_send_ack(s, c); /* at once: the connection may be gone before the next flush */
+    /* The user's answer, likely its own FIN, may carry the ACK; when we closed first, it goes at
+     * once: the connection may be gone before the next flush. */
+    bool may_wait = c->state == TCP_ESTABLISHED && c->ack_delay_ms != 0 &&
+                    (c->flags & CONN_ACK_NOW) == 0 && c->rcv_nxt - c->last_ack <= c->rcv_mss;
+    c->flags |= CONN_PING_PONG;
+    if (may_wait)
+        ack_delay(s, c);
+    else
+        tcp_send_ack(s, c);
     switch (c->state) {
     case TCP_ESTABLISHED:
         c->state = TCP_CLOSE_WAIT;

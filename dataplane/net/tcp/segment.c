@@ -1,13 +1,20 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/stack.h"
 
+uint8_t tcp_hop_limit(const struct tcp_settings *settings)
+{
+    return settings->hop_limit != 0 ? settings->hop_limit : HOP_LIMIT_DEFAULT;
+}
+
 void tcp_send_control(struct net_stack *s, const struct tcp_control *control)
 {
     struct net_packet packet;
     uint8_t family = control->peer.family;
     size_t size = TCP_SIZE + control->options_size;
+    const struct tcp_settings *settings =
+        control->settings != NULL ? control->settings : &s->tcp.settings;
     size_t at = packet_write_ip(s, &packet, family, control->local.addr, control->peer.addr,
-                                PROTOCOL_TCP, HOP_LIMIT_DEFAULT, size);
+                                PROTOCOL_TCP, tcp_hop_limit(settings), size);
     uint8_t *h = packet.header + at;
 
     store_be16(h, control->local.port);
@@ -18,6 +25,8 @@ void tcp_send_control(struct net_stack *s, const struct tcp_control *control)
     h[13] = control->flags;
     store_be16(h + 14, control->window);
     store_be32(h + 16, 0); /* checksum and urgent pointer */
+    if (settings->traffic_class != 0)
+        packet_set_class(&packet, settings->traffic_class);
     if (control->options_size > 0)
         memcpy(h + TCP_SIZE, control->options, control->options_size);
     uint32_t sum =
@@ -83,6 +92,7 @@ void tcp_send_syn(struct net_stack *s, struct tcp_conn *c)
                                               .ack = is_reply ? c->rcv_nxt : 0,
                                               .flags = flags,
                                               .window = window,
+                                              .settings = c->settings,
                                               .options = options,
                                               .options_size = tcp_options_write_syn(&o, options)});
 }

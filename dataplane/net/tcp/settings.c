@@ -9,6 +9,7 @@ void tcp_conn_use(struct net_stack *s, struct tcp_conn *c, const struct tcp_sett
     c->settings = settings != NULL ? settings : &s->tcp.settings;
     if (c->state < TCP_ESTABLISHED)
         return;
+    c->neighbour_generation = 0; /* the header may change */
     uint32_t window = c->settings->receive_window_bytes;
     if (window != 0) {
         c->rcv_space_bytes = window;

@@ -23,6 +23,8 @@ struct tcp_settings {
     uint32_t fin_wait_2_ms;        /* of an orphan; 0: a minute */
     uint16_t mss_max;              /* both ways, options included */
     uint8_t syn_retries;           /* 0: 6 */
+    uint8_t hop_limit;             /* of IPv6, TTL of IPv4; 0: 64 */
+    uint8_t traffic_class;         /* its upper six bits: DSCP (RFC 2474) */
     bool is_keepalive_off;
 };
 
@@ -39,6 +41,11 @@ int tcp_listener_use(struct net_stack *s, const struct endpoint *local,
 struct tcp_conn *tcp_conn_open(struct net_stack *s, const struct endpoint *local,
                                const struct endpoint *peer, const struct tcp_settings *settings,
                                const struct stream_events *events, void *user);
+
+/* Likewise from the address that leads to 'peer', and a port that is free (RFC 6056). */
+struct tcp_conn *tcp_conn_connect(struct net_stack *s, const struct endpoint *peer,
+                                  const struct tcp_settings *settings,
+                                  const struct stream_events *events, void *user);
 
 /* Every segment is acknowledged at once for a while, or acknowledgements may wait (TCP_QUICKACK).
  */

@@ -60,22 +60,30 @@ static bool ephemeral_pick(struct net_stack *s, struct endpoint *local, const st
     return false;
 }
 
-static struct stream *net_connect(struct transport *t, const struct endpoint *peer,
-                                  const struct stream_events *events, void *user, uint64_t now_us)
+struct tcp_conn *tcp_conn_connect(struct net_stack *s, const struct endpoint *peer,
+                                  const struct tcp_settings *settings,
+                                  const struct stream_events *events, void *user)
 {
-    struct net_stack *s = net_stack_of(t);
     const uint8_t *source = address_for(s, peer->family, peer->addr);
     struct endpoint local = {.family = peer->family};
 
-    if (now_us > s->now_us)
-        s->now_us = now_us;
     if (source != NULL)
         local = endpoint_of(peer->family, source, 0);
     if (!ephemeral_pick(s, &local, peer)) {
         NET_COUNT(s, tcp_no_port_left);
         return NULL;
     }
-    struct tcp_conn *c = tcp_conn_open(s, &local, peer, NULL, events, user);
+    return tcp_conn_open(s, &local, peer, settings, events, user);
+}
+
+static struct stream *net_connect(struct transport *t, const struct endpoint *peer,
+                                  const struct stream_events *events, void *user, uint64_t now_us)
+{
+    struct net_stack *s = net_stack_of(t);
+
+    if (now_us > s->now_us)
+        s->now_us = now_us;
+    struct tcp_conn *c = tcp_conn_connect(s, peer, NULL, events, user);
     return c != NULL ? &c->stream : NULL;
 }
 

@@ -106,6 +106,7 @@ void tcp_cookie_send(struct net_stack *s, const struct tcp_segment *syn,
                                  .ack = syn->seq + 1,
                                  .flags = TCP_SYN | TCP_ACK | (has_ecn ? TCP_ECE : 0),
                                  .window = tcp_receive_first_window(s, settings, payload_max),
+                                 .settings = settings,
                                  .options = options,
                                  .options_size = tcp_options_write_syn(&out, options)});
 }

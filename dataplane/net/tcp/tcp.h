@@ -407,8 +407,10 @@ struct tcp_control {
     uint16_t window;
     const uint8_t *options;
     size_t options_size;
+    const struct tcp_settings *settings; /* for the IP header; NULL: as it is by itself */
 };
 void tcp_send_control(struct net_stack *s, const struct tcp_control *control);
+uint8_t tcp_hop_limit(const struct tcp_settings *settings);
 /* The reset that a segment without a connection deserves (RFC 9293 §3.10.7.1). */
 void tcp_send_reset(struct net_stack *s, const struct net_rx *rx,
                     const struct tcp_segment *segment);

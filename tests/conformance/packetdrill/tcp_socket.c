@@ -69,6 +69,9 @@ static uint32_t window_fixed(const int *numbers)
 static void settings_fill(struct sock *s)
 {
     const int *n = s->numbers;
+    uint8_t family = s->peer.family != 0 ? s->peer.family : s->local.family;
+    int hops = n[family == 6 ? NUMBER_HOPS : NUMBER_TTL]; /* -1: the standard, as the next */
+    int class = n[family == 6 ? NUMBER_TCLASS : NUMBER_TOS];
 
     s->settings = (struct tcp_settings){
         .is_keepalive_off = n[NUMBER_KEEPALIVE] == 0,
@@ -80,6 +83,8 @@ static void settings_fill(struct sock *s)
         .fin_wait_2_ms = number_ms(n[NUMBER_LINGER2]),
         .mss_max = (uint16_t)n[NUMBER_MAXSEG],
         .syn_retries = (uint8_t)n[NUMBER_SYNCNT],
+        .hop_limit = (uint8_t)(hops > 0 ? hops : 0),
+        .traffic_class = (uint8_t)(class > 0 ? class & ~3 : 0),
     };
 }
 
@@ -262,20 +267,21 @@ int tcp_sock_accept(struct sock *s, struct sock **ret)
     return -EAGAIN;
 }
 
-/* A connection from where the socket is bound, as net_connect() makes it from anywhere. */
-static struct stream *connect_bound(struct sock *s, const struct endpoint *peer)
+/* From where the socket is bound, or from anywhere. */
+static struct tcp_conn *connect_from(struct sock *s, const struct endpoint *peer)
 {
     struct net_stack *stack = shim_stack(s->shim);
     struct endpoint local = s->local;
 
+    if (!s->is_bound || local.port == 0)
+        return tcp_conn_connect(stack, peer, &s->settings, &stream_events, s);
     if (endpoint_is_any(&local)) {
         const uint8_t *source = address_for(stack, peer->family, peer->addr);
         if (source == NULL)
             return NULL;
         local = endpoint_of(peer->family, source, s->local.port);
     }
-    struct tcp_conn *c = tcp_conn_open(stack, &local, peer, &s->settings, &stream_events, s);
-    return c != NULL ? &c->stream : NULL;
+    return tcp_conn_open(stack, &local, peer, &s->settings, &stream_events, s);
 }
 
 int tcp_sock_connect(struct sock *s, const struct endpoint *peer)
@@ -299,15 +305,12 @@ int tcp_sock_connect(struct sock *s, const struct endpoint *peer)
     s->is_eof = false;
     s->is_connecting = true;
     settings_fill(s);
-    if (s->is_bound && s->local.port != 0)
-        s->stream = connect_bound(s, peer);
-    else
-        s->stream =
-            sh->transport->ops->connect(sh->transport, peer, &stream_events, s, sh->stack_us);
-    if (s->stream == NULL) {
+    struct tcp_conn *c = connect_from(s, peer);
+    if (c == NULL) {
         s->is_connecting = false;
         return -EADDRNOTAVAIL;
     }
+    s->stream = &c->stream;
     s->local = s->stream->local;
     tcp_sock_apply(s);
     return 0;
@@ -329,6 +332,8 @@ ssize_t tcp_sock_receive(struct sock *s, void *buf, size_t size, int flags)
         if (may_wait && !s->is_nonblocking && (flags & MSG_DONTWAIT) == 0)
             return -EAGAIN;
         bool is_dropped = (flags & MSG_TRUNC) != 0;
+        if (buf == NULL && size > 0 && !is_dropped)
+            return -EFAULT;
         size_t got = byte_queue_peek(&s->received, is_dropped ? NULL : buf, size);
         if ((flags & MSG_PEEK) == 0) {
             byte_queue_drop(&s->received, got);
@@ -512,6 +517,8 @@ ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
         return -EPIPE;
     if (s->is_connecting)
         return -EAGAIN;
+    if (buf == NULL && size > 0)
+        return -EFAULT;
     bool has_more = (flags & MSG_MORE) != 0;
     hold_back(s, has_more);
     struct tcp_conn *c = tcp_sock_conn(s);

@@ -238,9 +238,10 @@ static void call_receive(struct call *c)
     int flags = has_flags ? (int)number_at(c, 3) : 0;
     struct sockaddr_storage address;
     socklen_t address_size = sizeof(address);
-    uint8_t *buffer = buffer_new(c, size);
+    bool is_null = !is_ellipsis(c, 1); /* "NULL" or "0" */
+    uint8_t *buffer = is_null ? NULL : buffer_new(c, size);
 
-    if (buffer == NULL)
+    if (buffer == NULL && !is_null)
         return;
     if (!has_flags)
         done(c, r->ifc.read(r->ifc.userdata, fd_at(c, 0), buffer, (size_t)size));
@@ -249,7 +250,7 @@ static void call_receive(struct call *c)
                                 (struct sockaddr *)&address, &address_size));
     else
         done(c, r->ifc.recv(r->ifc.userdata, fd_at(c, 0), buffer, (size_t)size, flags));
-    if (c->result > 0 && !is_zero(buffer, c->result < size ? c->result : size))
+    if (c->result > 0 && buffer != NULL && !is_zero(buffer, c->result < size ? c->result : size))
         call_fail(c, "the bytes received are not those sent");
     free(buffer);
 }
@@ -262,9 +263,10 @@ static void call_transmit(struct call *c)
     bool has_flags = c->event->call[0] == 's';
     int flags = has_flags ? (int)number_at(c, 3) : 0;
     struct sockaddr_storage address;
-    uint8_t *buffer = buffer_new(c, size);
+    bool is_null = !is_ellipsis(c, 1); /* "NULL" or "0" */
+    uint8_t *buffer = is_null ? NULL : buffer_new(c, size);
 
-    if (buffer == NULL)
+    if (buffer == NULL && !is_null)
         return;
     if (!has_flags) {
         done(c, r->ifc.write(r->ifc.userdata, fd_at(c, 0), buffer, (size_t)size));

@@ -253,7 +253,7 @@ static uint8_t protocol_of(const uint8_t *packet)
     return packet[0] >> 4 == 4 ? packet[9] : packet[6];
 }
 
-bool packet_is_ours(const struct run *r, const uint8_t *packet, size_t size)
+bool packet_is_ours(const struct run *r, bool wants_icmp, const uint8_t *packet, size_t size)
 {
     const uint8_t *l4 = packet + ip_size(r);
     const uint8_t *destination = packet + (r->family == 4 ? 16 : 24);
@@ -263,7 +263,7 @@ bool packet_is_ours(const struct run *r, const uint8_t *packet, size_t size)
         return false;
     uint8_t protocol = protocol_of(packet);
     if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
-        return true;
+        return wants_icmp;
     if (protocol != PROTOCOL_TCP && protocol != PROTOCOL_UDP)
         return false;
     if (r->conn.phase == CONN_CONNECTING)
@@ -366,9 +366,15 @@ static bool checksum_check(struct run *r, const uint8_t *packet, size_t size, in
     return checksum_fold(sum) == 0xffff || script_fail(r->error, line, "the checksum is wrong");
 }
 
-static bool ecn_check(struct run *r, const struct script_packet *p, const uint8_t *packet, int line)
+static bool ip_check(struct run *r, const struct script_packet *p, const uint8_t *packet, int line)
 {
-    unsigned ecn = r->family == 4 ? packet[1] & 3u : packet[1] >> 4 & 3u;
+    uint8_t tos = r->family == 4 ? packet[1] : (uint8_t)(packet[0] << 4 | packet[1] >> 4);
+    unsigned ecn = tos & 3u;
+
+    if (p->has_tos && !number_check(r, line, "TOS", p->tos, tos))
+        return false;
+    if (p->has_ttl && !number_check(r, line, "TTL", p->ttl, packet[r->family == 4 ? 8 : 7]))
+        return false;
 
     if (p->ecn == ECN_ANY)
         return true;
@@ -469,7 +475,7 @@ bool packet_check(struct run *r, const struct script_packet *p, const uint8_t *p
     if (payload == packet_payload(packet, size) && !checksum_check(r, packet, size, line))
         return false;
     conn_learn(r, p, packet);
-    if (!ecn_check(r, p, packet, line))
+    if (!ip_check(r, p, packet, line))
         return false;
     switch (p->protocol) {
     case PACKET_TCP:

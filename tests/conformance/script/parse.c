@@ -439,18 +439,55 @@ static bool parse_icmp(struct parser *p, struct script_packet *packet)
         uint8_t type[2];
         uint8_t code[2];
     } kinds[] = {
-        {"net_unreachable", {3, 1}, {0, 0}},      {"host_unreachable", {3, 1}, {1, 3}},
-        {"protocol_unreachable", {3, 4}, {2, 1}}, {"port_unreachable", {3, 1}, {3, 4}},
-        {"admin_prohibited", {3, 1}, {13, 1}},    {"frag_needed", {3, 2}, {4, 0}},
-        {"packet_too_big", {3, 2}, {4, 0}},       {"ttl_exceeded", {11, 3}, {0, 0}},
+        {"net_unreachable", {3, 1}, {0, 0}},
+        {"host_unreachable", {3, 1}, {1, 3}},
+        {"protocol_unreachable", {3, 4}, {2, 1}},
+        {"port_unreachable", {3, 1}, {3, 4}},
+        {"admin_prohibited", {3, 1}, {13, 1}},
+        {"frag_needed", {3, 2}, {4, 0}},
+        {"packet_too_big", {3, 2}, {4, 0}},
+        {"ttl_exceeded", {11, 3}, {0, 0}},
         {"source_quench", {4, 4}, {0, 0}},
+        {"source_route_failed", {3, 1}, {5, 5}},
+        {"net_unknown", {3, 1}, {6, 0}},
+        {"host_unknown", {3, 1}, {7, 3}},
+        {"source_host_isolated", {3, 1}, {8, 0}},
+        {"net_prohibited", {3, 1}, {9, 1}},
+        {"host_prohibited", {3, 1}, {10, 1}},
+        {"net_unreachable_for_tos", {3, 1}, {11, 0}},
+        {"packet_filtered", {3, 1}, {13, 1}},
+        {"host_unreachable_for_tos", {3, 1}, {12, 3}},
+        {"precedence_cutoff", {3, 1}, {15, 1}},
+        {"precedence_violation", {3, 1}, {14, 1}},
+        {"redirect", {5, 137}, {0, 0}},
+        {"time_exceeded", {11, 3}, {0, 0}},
+        {"parameter_problem", {12, 4}, {0, 0}},
+        {"echo_reply", {0, 129}, {0, 0}},
+        {"timestamp_reply", {14, 255}, {0, 0}},
+        {"echo_request", {8, 128}, {0, 0}},
+        {"timestamp_request", {13, 255}, {0, 0}},
+        {"information_request", {15, 255}, {0, 0}},
+        {"information_reply", {16, 255}, {0, 0}},
+        {"address_mask_request", {17, 255}, {0, 0}},
+        {"address_mask_reply", {18, 255}, {0, 0}},
     };
     char name[SCRIPT_NAME_MAX];
+    unsigned number = 0;
 
     packet->protocol = PACKET_ICMP;
     (void)take_word(p, "unreachable");
+    packet->icmp_type = p->script->is_ipv6 ? 1 : 3;
     if (!take_name(p, name))
         return FAIL(p, "expected the kind of the ICMP error");
+    if (sscanf(name, "type_%3u", &number) == 1) {
+        packet->icmp_type = (uint8_t)number;
+        if (!take_name(p, name))
+            return FAIL(p, "expected the code of the ICMP message");
+    }
+    if (sscanf(name, "code_%3u", &number) == 1) {
+        packet->icmp_code = (uint8_t)number;
+        return true;
+    }
     size_t i = 0;
     while (i < sizeof(kinds) / sizeof(kinds[0]) && strcmp(kinds[i].name, name) != 0)
         i++;
@@ -463,7 +500,20 @@ static bool parse_icmp(struct parser *p, struct script_packet *packet)
     return !take(p, "[") || (take_range(p, &packet->seq, &packet->size) && expect(p, "]"));
 }
 
-static bool parse_ecn(struct parser *p, struct script_packet *packet)
+static bool parse_byte(struct parser *p, bool *ret_has, uint8_t *ret)
+{
+    uint32_t number = 0;
+
+    *ret_has = true;
+    if (!take_u32(p, &number) || number > UINT8_MAX)
+        return FAIL(p, "expected a number of 8 bits");
+    *ret = (uint8_t)number;
+    return true;
+}
+
+/* "[ect0]", "[tos 0x10]", "[ttl 5]", several with commas; and what ICMP quotes, which may stand
+ * here as well as behind: "[1:1001(1000)]". */
+static bool parse_ip(struct parser *p, struct script_packet *packet)
 {
     static const struct {
         const char *name;
@@ -477,12 +527,26 @@ static bool parse_ecn(struct parser *p, struct script_packet *packet)
     packet->ecn = packet->is_inbound ? ECN_NONE : ECN_ANY;
     if (!take(p, "["))
         return true;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (take_word(p, names[i].name)) {
+    skip_space(p);
+    if (peek(p) != EOF && isdigit(peek(p)))
+        return take_range(p, &packet->seq, &packet->size) && expect(p, "]");
+    do {
+        size_t i = 0;
+        while (i < sizeof(names) / sizeof(names[0]) && !take_word(p, names[i].name))
+            i++;
+        bool is_ok = true;
+        if (i < sizeof(names) / sizeof(names[0]))
             packet->ecn = names[i].ecn;
-            return expect(p, "]");
-        }
-    return FAIL(p, "expected noecn, ect0, ect1, ect01 or ce");
+        else if (take_word(p, "tos"))
+            is_ok = parse_byte(p, &packet->has_tos, &packet->tos);
+        else if (take_word(p, "ttl"))
+            is_ok = parse_byte(p, &packet->has_ttl, &packet->ttl);
+        else
+            return FAIL(p, "expected noecn, ect0, ect1, ect01, ce, tos or ttl");
+        if (!is_ok)
+            return false;
+    } while (take(p, ","));
+    return expect(p, "]");
 }
 
 static bool parse_packet(struct parser *p, struct script_event *event)
@@ -490,7 +554,7 @@ static bool parse_packet(struct parser *p, struct script_event *event)
     struct script_packet *packet = &event->packet;
 
     event->kind = EVENT_PACKET;
-    if (!parse_ecn(p, packet))
+    if (!parse_ip(p, packet))
         return false;
     if (take_word(p, "icmp"))
         return parse_icmp(p, packet);

@@ -156,7 +156,7 @@ static bool event_inbound(struct run *r, const struct script_event *event)
 }
 
 /* The next packet of the connection; its size, 0: none will come. */
-static size_t next_packet(struct run *r, uint8_t *packet, int64_t *ret_us)
+static size_t next_packet(struct run *r, bool wants_icmp, uint8_t *packet, int64_t *ret_us)
 {
     for (;;) {
         size_t size = RUN_PACKET_MAX;
@@ -164,7 +164,7 @@ static size_t next_packet(struct run *r, uint8_t *packet, int64_t *ret_us)
         if (r->ifc.netdev_receive(r->ifc.userdata, packet, &size, &time_us) < 0 || size == 0)
             return 0;
         *ret_us = time_us - r->start_us;
-        if (packet_is_ours(r, packet, size))
+        if (packet_is_ours(r, wants_icmp, packet, size))
             return size;
     }
 }
@@ -176,7 +176,7 @@ static bool event_outbound(struct run *r, const struct script_event *event)
     int64_t at_us = 0;
     char text[256];
 
-    size_t size = next_packet(r, r->packet, &at_us);
+    size_t size = next_packet(r, p->protocol == PACKET_ICMP, r->packet, &at_us);
     if (size == 0)
         return script_fail(r->error, event->line, "expected a packet, got none");
     size_t payload = packet_payload(r->packet, size);
@@ -184,7 +184,7 @@ static bool event_outbound(struct run *r, const struct script_event *event)
     bool is_ok = true;
     r->join_seq = 0;
     while (is_ok && !r->is_strict && payload > 0 && payload < wanted && p->protocol == PACKET_TCP) {
-        size_t more = next_packet(r, r->more, &at_us);
+        size_t more = next_packet(r, false, r->more, &at_us);
         if (more == 0)
             break;
         payload += packet_payload(r->more, more);

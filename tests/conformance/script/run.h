@@ -74,8 +74,8 @@ int64_t run_now_us(struct run *r);
 
 /* Writes the packet to send, checksums included, to r->packet; 0: see the error. */
 size_t packet_build(struct run *r, const struct script_packet *p, int line);
-/* Whether 'size' bytes in r->packet belong to the connection under test. */
-bool packet_is_ours(const struct run *r, const uint8_t *packet, size_t size);
+/* Whether 'packet' belongs to the connection under test; ICMP messages only when wanted. */
+bool packet_is_ours(const struct run *r, bool wants_icmp, const uint8_t *packet, size_t size);
 /* Payload of a TCP or UDP packet. */
 size_t packet_payload(const uint8_t *packet, size_t size);
 /* Makes '*packet' stand for itself and for 'next', the following segment, as packetdrill does: all

@@ -73,6 +73,10 @@ struct script_packet {
     bool is_inbound;
     enum packet_protocol protocol;
     int ecn;
+    bool has_tos; /* all of IPv4's TOS or IPv6's traffic class; 'ecn' does not count then */
+    bool has_ttl;
+    uint8_t tos;
+    uint8_t ttl;
     uint16_t flags; /* of the TCP header, its low 12 bits */
     uint32_t seq;
     uint32_t size; /* payload */
