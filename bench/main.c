@@ -82,7 +82,7 @@ static int path_argument_parse(int option, const char *text, struct path_options
     case 'R':
         p->rtt_us = (uint32_t)number;
         return 0;
-    case 'l':
+    case 'D':
         p->loss_ppm = (uint32_t)number;
         return 0;
     case 'o':
@@ -111,7 +111,7 @@ static int arguments_parse(int argc, char **argv, struct arguments *a)
         {"part", required_argument, NULL, 'p'},       {"frame", required_argument, NULL, 'f'},
         {"linux", required_argument, NULL, 'L'},      {"contender", no_argument, NULL, 'C'},
         {"congestion", required_argument, NULL, 'G'}, {"rtt", required_argument, NULL, 'R'},
-        {"loss", required_argument, NULL, 'l'},       {"reorder", required_argument, NULL, 'o'},
+        {"loss", required_argument, NULL, 'D'},       {"reorder", required_argument, NULL, 'o'},
         {"rate", required_argument, NULL, 'b'},       {"flows", required_argument, NULL, 'F'},
         {"seed", required_argument, NULL, 'S'},       {NULL, 0, NULL, 0},
     };
