@@ -24,7 +24,8 @@ enum {
     REORDER_US_MIN = 2000,
     QUEUE_BYTES_MIN = 75000, /* 50 packets */
     SEND_BYTES = 64 << 10,
-    SEND_QUEUE_BYTES = 8 << 20, /* as the configuration's default, net.send_queue */
+    SEND_QUEUE_BYTES = 8 << 20, /* as the configuration's defaults, net.send_queue and ... */
+    STREAMS_MAX = 20000,        /* ... net.streams_max: what reassembly may hold follows from it */
     SLEEP_US_MAX = 100000,
     RELAY_NICE = -10
 };
@@ -221,7 +222,7 @@ static void host_add(struct path *p)
     bool is_sender = !p->options->is_sender_linux;
 
     p->host = world_host_add(&p->world, is_sender ? "10.92.0.1/24" : "10.92.0.3/24", &config, &port,
-                             256, SEND_QUEUE_BYTES);
+                             STREAMS_MAX, SEND_QUEUE_BYTES);
 }
 
 /* Senders share one bottleneck; acknowledgements come back with delay alone. */
@@ -294,10 +295,11 @@ static void path_report(const struct path *p, uint64_t elapsed_us, FILE *out)
 
     fprintf(out,
             "{\"bytes\": %" PRIu64 ", \"contender_bytes\": %" PRIu64 ", \"elapsed_us\": %" PRIu64
-            ", \"retransmits\": %" PRIu64 ", \"timeouts\": %" PRIu64 ", \"late_us\": %" PRIu64
-            "}\n",
+            ", \"no_buffer\": %" PRIu64 ", \"retransmits\": %" PRIu64 ", \"timeouts\": %" PRIu64
+            ", \"late_us\": %" PRIu64 "}\n",
             p->totals->bytes[HOST_SENDER], p->totals->bytes[HOST_CONTENDER], elapsed_us,
-            retransmits, timeouts, p->late_count != 0 ? p->late_us / p->late_count : 0);
+            p->host != NULL ? p->host->counters.tcp_no_buffer_left : 0, retransmits, timeouts,
+            p->late_count != 0 ? p->late_us / p->late_count : 0);
 }
 
 int path_run(const struct path_options *options, FILE *out)
