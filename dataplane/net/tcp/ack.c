@@ -284,7 +284,6 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
         .has_echo = (c->flags & CONN_HAS_TIMESTAMPS) != 0 && segment->options.has_timestamps,
         .ts_echo = segment->options.ts_echo,
         .is_new = seq_is_after(segment->ack, c->snd_una),
-        .has_ece = (c->flags & CONN_HAS_ECN) != 0 && (segment->flags & TCP_ECE) != 0,
     };
     bool is_old = seq_is_before(segment->ack, c->snd_una);
     bool is_in_flight = c->snd_una != c->snd_nxt;
@@ -292,7 +291,8 @@ void tcp_ack(struct net_stack *s, struct tcp_conn *c, const struct tcp_segment *
 
     if (is_old && segment->options.sack_count == 0)
         return;
-    if (!is_old) {
+    if (!is_old) { /* an old one may tell of marks that were reacted to already */
+        news.has_ece = (c->flags & CONN_HAS_ECN) != 0 && (segment->flags & TCP_ECE) != 0;
         bool was_closed = c->snd_wnd == 0;
         news.is_window_changed = window_update(c, segment);
         is_opened = was_closed && c->snd_wnd > 0;

@@ -6,7 +6,7 @@
 
 enum {
     SETUP = TCP_ECE | TCP_CWR,
-    ASKING_SYNS = 2 /* lost, and perhaps because they asked: then one that does not (§6.1.1.1) */
+    ASKING_SYNS = 1 /* lost, and perhaps because they asked: then one that does not (§6.1.1.1) */
 };
 
 bool tcp_ecn_accepts(const struct net_stack *s, const struct tcp_segment *syn)

@@ -392,6 +392,8 @@ void tcp_recovery_ack(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_ne
 {
     struct tcp_recovery *r = &c->recovery;
     const struct tcp_range *head = range_at(&s->tcp.ranges, c->ranges.head);
+    /* The window that marks are of was reduced for a loss. */
+    bool is_reduced = r->phase >= TCP_PHASE_RECOVERY && !seq_is_after(c->snd_una, r->recover);
 
     r->flags &= (uint16_t)~RECOVERY_NEW_ONLY;
     if (news->has_ece)
@@ -434,10 +436,12 @@ void tcp_recovery_ack(struct net_stack *s, struct tcp_conn *c, struct tcp_ack_ne
     if (r->phase <= TCP_PHASE_DISORDER)
         (void)try_undo_duplicates(s, c);
     detect(s, c, news);
-    if (c->ranges.lost_bytes > 0)
+    if (c->ranges.lost_bytes > 0) {
         loss_found(s, c, news->has_ece);
-    else
-        try_to_open(s, c, news);
+        return;
+    }
+    news->has_ece = news->has_ece && !is_reduced;
+    try_to_open(s, c, news);
 }
 
 void tcp_recovery_probe_ack(struct net_stack *s, struct tcp_conn *c,
