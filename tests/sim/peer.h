@@ -8,7 +8,7 @@
 #include "dataplane/net/tcp/tcp.h"
 #include "tests/sim/world.h"
 
-enum { PEER_FRAMES_MAX = 256, PEER_FRAME_BYTES = 2048, PEER_PORT = 5555, PEER_HOST_PORT = 80 };
+enum { PEER_FRAMES_MAX = 4096, PEER_FRAME_BYTES = 2048, PEER_PORT = 5555, PEER_HOST_PORT = 80 };
 
 struct peer_frame {
     size_t size;
