@@ -19,6 +19,7 @@ static const char usage[] =
     "                        [--frame BYTES]\n"
     "       leat-bench burst [--viewers N] [--part BYTES]\n"
     "       leat-bench ring  [--viewers N] [--part BYTES] [--seconds N]\n"
+    "       leat-bench scale [--viewers N] [--part BYTES] [--seconds N]\n"
     "       leat-bench limit [--seconds N]\n"
     "       leat-bench path  [--linux sender|receiver|both] [--contender] [--rtt US] [--loss PPM]\n"
     "                        [--reorder PPM] [--rate MBPS] [--flows N] [--seconds N] [--seed N]\n"
@@ -28,6 +29,7 @@ static const char usage[] =
     "stack   cycles of our server per packet; the in-process peer is not timed\n"
     "burst   cycles until all who wait for a part have its first bytes\n"
     "ring    server and peer on two cores over a ring port, wall clock\n"
+    "scale   two shards on two queues and cores, each alone and then together: cycles per packet\n"
     "limit   the bare loop that bounds 'ring': attach, write header, enqueue; read, free, answer\n"
     "path    a transfer over an impaired path, in real time, with Linux at one or both ends\n"
     "Usually run by ./leat bench fanout and ./leat bench tcp.\n";
@@ -223,6 +225,8 @@ int main(int argc, char **argv)
         status = run_stack(&a, STACK_BURST);
     else if (strcmp(command, "ring") == 0)
         status = run_stack(&a, STACK_RING);
+    else if (strcmp(command, "scale") == 0)
+        status = run_stack(&a, STACK_SCALE);
     else if (strcmp(command, "limit") == 0)
         status = run_stack(&a, STACK_LIMIT);
     else if (strcmp(command, "path") == 0)

@@ -484,6 +484,15 @@ static int node_open_port(struct node *n)
     return err == 0 ? node_open_kernel(n) : err;
 }
 
+/* Zeroed memory that shares no cache line. NULL: none. */
+static void *lines_new(size_t size)
+{
+    size_t whole = (size + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+    void *memory = aligned_alloc(CACHE_LINE, whole);
+
+    return memory == NULL ? NULL : memset(memory, 0, whole);
+}
+
 int node_new(const struct config *config, enum net_mode mode, const char *run_dir,
              struct node **ret_node)
 {
@@ -496,19 +505,17 @@ int node_new(const struct config *config, enum net_mode mode, const char *run_di
     n->mode = mode;
     n->run_dir = run_dir;
     n->count = (uint32_t)config->shards_count;
-    n->workers = calloc(n->count, sizeof(*n->workers));
+    n->workers = lines_new(n->count * sizeof(*n->workers));
     n->shards = calloc(n->count, sizeof(struct shard *));
     if (n->workers == NULL || n->shards == NULL)
         goto fail;
     for (uint32_t i = 0; i < n->count; i++) {
         struct worker *w = &n->workers[i];
-        size_t size = (sizeof(struct counters) + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
         w->node = n;
         w->shard.index = i;
-        w->counters = aligned_alloc(CACHE_LINE, size);
+        w->counters = lines_new(sizeof(struct counters));
         if (w->counters == NULL)
             goto fail;
-        memset(w->counters, 0, size);
         n->shards[i] = &w->shard;
     }
     n->store = store_new(config->store_memory, n->count, VIEWS_PER_SHARD);

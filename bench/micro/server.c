@@ -163,7 +163,7 @@ static int server_list_paths(struct server *s, bool has_playlist)
 
 static int server_listen(struct server *s, struct port *port, uint32_t viewers)
 {
-    struct port_queue *queue = port->driver->queue(port, 0);
+    struct port_queue *queue = port->driver->queue(port, s->shard.index);
     struct net_config net = {.mtu = port->driver->info(port)->mtu,
                              .keepalive_idle_ms = KEEPALIVE_MS};
     struct endpoint local;
@@ -174,6 +174,7 @@ static int server_listen(struct server *s, struct port *port, uint32_t viewers)
         .blob_home = &s->shard.blob_home,
         .random = server_random,
         .random_user = s,
+        .shard_index = s->shard.index,
         .streams_max = viewers + 64,
         .send_queue_bytes_max = (uint32_t)s->config.net_send_queue,
     };
@@ -200,33 +201,60 @@ static int server_register(struct server *s, struct port *port)
     return err;
 }
 
-int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes,
-                bool has_playlist)
+static void server_configure(struct server *s, uint32_t viewers)
 {
-    int err = -ENOMEM;
-
     config_defaults(&s->config);
     s->config.net_streams_max = viewers + 64;
     s->config.net_small_blobs = viewers + 1024;
     s->config.http_idle_timeout = 3600000;
     s->config.http_send_timeout = 600000;
-    s->all[0] = &s->shard;
-    s->publication = calloc(1, sizeof(*s->publication));
-    s->store = store_new((uint64_t)64 << 20, 1, VIEWS);
-    if (s->publication == NULL || s->store == NULL)
-        goto out;
-    s->channels = channels_new(&s->config, s->store, 1);
-    if (s->channels == NULL)
-        goto out;
-    err = shard_init(&s->shard, 0, 1, s->all, &s->config, &s->counters);
+}
+
+/* The shard with its transport and listener. */
+static int server_start(struct server *s, uint32_t index, struct shard *const *all,
+                        struct port *port, uint32_t viewers)
+{
+    uint32_t count = all[1] != NULL ? 2 : 1;
+    int err = shard_init(&s->shard, index, count, all, &s->config, &s->counters);
+
     if (err < 0)
-        goto out;
-    s->shard.store = store_shard_attach(s->store, 0, &s->counters, &s->shard.blob_home);
+        return err;
+    s->shard.store = store_shard_attach(s->store, index, &s->counters, &s->shard.blob_home);
     err = channels_attach(s->channels, &s->shard);
     if (err == 0)
         err = server_register(s, port);
-    if (err == 0)
-        err = server_listen(s, port, viewers);
+    return err == 0 ? server_listen(s, port, viewers) : err;
+}
+
+/* The second shard: what there is to see is the first's. */
+static int server_join(struct server *s, struct server *first, struct port *port, uint32_t viewers)
+{
+    server_configure(s, viewers);
+    s->is_second = true;
+    s->store = first->store;
+    s->channels = first->channels;
+    memcpy(s->paths, first->paths, sizeof(s->paths));
+    s->path_count = first->path_count;
+    return server_start(s, 1, first->all, port, viewers);
+}
+
+int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes,
+                bool has_playlist)
+{
+    uint32_t count = s->second != NULL ? 2 : 1;
+    int err = -ENOMEM;
+
+    server_configure(s, viewers);
+    s->all[0] = &s->shard;
+    s->all[1] = s->second != NULL ? &s->second->shard : NULL;
+    s->publication = calloc(1, sizeof(*s->publication));
+    s->store = store_new((uint64_t)64 << 20, count, VIEWS);
+    if (s->publication == NULL || s->store == NULL)
+        goto out;
+    s->channels = channels_new(&s->config, s->store, count);
+    if (s->channels == NULL)
+        goto out;
+    err = server_start(s, 0, s->all, port, viewers);
     if (err == 0)
         err = server_publish(s);
     if (err == 0)
@@ -235,6 +263,8 @@ int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t 
         server_settle(s);
     if (err == 0)
         err = server_list_paths(s, has_playlist);
+    if (err == 0 && s->second != NULL)
+        err = server_join(s->second, s, port, viewers);
 
 out:
     if (err < 0) {
@@ -249,6 +279,12 @@ void server_close(struct server *s)
     if (s->transport != NULL)
         s->transport->ops->free(&s->transport);
     http_server_free(&s->http);
+    if (s->is_second) {
+        shard_fini(&s->shard);
+        return;
+    }
+    if (s->second != NULL)
+        server_close(s->second);
     channels_free(&s->channels);
     shard_fini(&s->shard);
     store_free(&s->store);

@@ -1,5 +1,5 @@
-/* server.h - a whole viewer-side server on one shard, without threads: store, channel with a few
- * seconds of synthetic media, HTTP, and our TCP/IP on a given port queue. */
+/* server.h - a whole viewer-side server on one shard, or on two, without threads: store, channel
+ * with a few seconds of synthetic media, HTTP, and our TCP/IP on a given port queue. */
 #ifndef BENCH_MICRO_SERVER_H
 #define BENCH_MICRO_SERVER_H
 
@@ -13,9 +13,11 @@
 enum { SERVER_PATHS_MAX = 32, SERVER_PATH_BYTES = 96 };
 
 struct server {
-    struct config config;
+    _Alignas(64) struct config config;
     struct shard shard;
-    struct shard *all[1];
+    struct shard *all[2];
+    struct server *second; /* NULL: one shard */
+    bool is_second;        /* store and channels are the first's */
     struct counters counters;
     struct store *store;
     struct channels *channels;
@@ -32,7 +34,8 @@ struct server {
 };
 
 /* Starts a zeroed server on 10.91.0.1:8080 with parts of about 'part_bytes'; its 'paths' are those
- * of the parts, or of the media playlist alone. 0 or -errno (on stderr). */
+ * of the parts, or of the media playlist alone. With 'second' set, that is a zeroed server which
+ * becomes a shard of the same data plane, on the port's second queue. 0 or -errno (on stderr). */
 int server_open(struct server *s, struct port *port, uint32_t viewers, uint32_t part_bytes,
                 bool has_playlist);
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -12,45 +11,21 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "bench/micro/peer.h"
-#include "bench/micro/server.h"
+#include "bench/micro/bench.h"
 #include "common/clock.h"
-#include "drivers/port/dpdk/dpdk.h"
 
 enum {
     IP_TCP_BYTES = 40,
     TIMESTAMP_BYTES = 12,
     PEER_BURST = 32,
     LEARN_TURNS_MAX = 200000,
-    WARM_UP_US = 500000,
     BURST_TIMEOUT_US = 5000000,
     CALIBRATION_US = 20000,
     SERVER_CORE = 0,
+    SETTLE_US = 3000,
     WINDOW_US = 20000,
     WINDOW_PACKETS_MIN = 5000,
-    PEER_CORE = 1,
-    PORT_MEMORY = 512 << 20
-};
-
-/* One server and one peer on two ends of a pair. */
-struct bench {
-    struct server server;
-    struct peer peer;
-    struct counters peer_counters;
-    struct port *ports[2];
-    uint64_t server_cycles;
-    uint64_t timed_packets; /* that server_cycles were spent on */
-    uint64_t timed_bytes;
-    uint64_t timed_responses;
-    bool has_cpu_clock; /* see cycles_now() */
-    double tsc_per_ns;
-    double best_cycles;       /* per packet, of the best window */
-    double connection_cycles; /* from SYN to accepted */
-    uint64_t connection_bytes;
-    uint32_t active;
-    atomic_bool stop;
-    atomic_uint_fast64_t packets; /* published by the peer's thread */
-    atomic_uint_fast64_t payload_bytes;
+    PEER_CORE = 1
 };
 
 /* How often the kernel has taken the core away from this thread. */
@@ -125,7 +100,7 @@ static unsigned peer_turn_timed(struct bench *b)
 }
 
 /* What the server counted, for a run that did not go as it should. */
-static void print_counters(const struct bench *b)
+void bench_print_counters(const struct bench *b)
 {
     const struct counters *counters = &b->server.counters;
     size_t count;
@@ -139,11 +114,16 @@ static void print_counters(const struct bench *b)
 }
 
 /* Turns until the peer has had nothing to do for a while. */
-static void settle(struct bench *b)
+void bench_settle(struct bench *b)
 {
-    for (int idle = 0; idle < 64;) {
+    uint64_t busy_us = b->server.shard.now_us;
+
+    /* Longer than a paced packet waits at the peer's round-trip times. */
+    for (int idle = 0; idle < 64 || b->server.shard.now_us - busy_us < SETTLE_US;) {
         server_turn_timed(b);
         idle = peer_turn_timed(b) == 0 ? idle + 1 : 0;
+        if (idle == 0)
+            busy_us = b->server.shard.now_us;
     }
 }
 
@@ -153,7 +133,7 @@ static int connect_all(struct bench *b)
 
     peer_greet(&b->peer);
     b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
-    settle(b);
+    bench_settle(b);
     use_cpu_clock(b);
     for (uint32_t i = 0; i < b->peer.viewer_count; i++) {
         peer_connect(&b->peer, i, b->server.shard.now_us);
@@ -165,7 +145,7 @@ static int connect_all(struct bench *b)
     }
     b->connection_cycles = (double)b->server_cycles / b->peer.viewer_count;
     b->has_cpu_clock = false;
-    settle(b);
+    bench_settle(b);
     b->connection_bytes = (resident_bytes() - before) / b->peer.viewer_count;
     for (uint32_t i = 0; i < b->peer.viewer_count; i++)
         if (!peer_is_established(&b->peer, i)) {
@@ -185,7 +165,7 @@ static int learn_sizes(struct bench *b)
         uint64_t before = peer_received(&b->peer, 0);
         peer_ask(&b->peer, 0);
         b->peer.queue->driver->tx_flush(b->peer.queue, b->server.shard.now_us);
-        settle(b);
+        bench_settle(b);
         b->peer.response_bytes[path] = peer_received(&b->peer, 0) - before;
         if (b->peer.response_bytes[path] < 1000) {
             fprintf(stderr, "leat-bench: %s: only %lu bytes came back\n", b->peer.paths[path],
@@ -197,7 +177,14 @@ static int learn_sizes(struct bench *b)
     return 0;
 }
 
-static void ask_all(struct bench *b)
+int bench_connect(struct bench *b)
+{
+    int err = connect_all(b);
+
+    return err < 0 ? err : learn_sizes(b);
+}
+
+void bench_ask_all(struct bench *b)
 {
     for (uint32_t i = 0; i < b->active; i++) {
         peer_ask(&b->peer, i);
@@ -226,7 +213,7 @@ static void print_result(const struct bench *b, uint64_t packets, uint64_t paylo
 
 /* One round of server and peer. Time in which somebody else had the core is not the server's: such
  * a round is left out, with its packets. */
-static void round_timed(struct bench *b)
+void bench_round(struct bench *b)
 {
     uint64_t cycles = b->server_cycles;
     uint64_t packets = b->peer.packets;
@@ -248,7 +235,7 @@ static void round_timed(struct bench *b)
 
 /* Other tenants of the machine take the shared cache and memory away without being seen: the best
  * window is what the code costs, the whole run what it cost today. */
-static void run_windows(struct bench *b, uint64_t until_us)
+void bench_run_windows(struct bench *b, uint64_t until_us)
 {
     b->best_cycles = INFINITY;
     for (uint64_t now_us = clock_monotonic_us(); now_us < until_us;) {
@@ -257,7 +244,7 @@ static void run_windows(struct bench *b, uint64_t until_us)
         uint64_t packets = b->timed_packets;
 
         while ((now_us = clock_monotonic_us()) < window_end_us)
-            round_timed(b);
+            bench_round(b);
         packets = b->timed_packets - packets;
         double per_packet = (double)(b->server_cycles - cycles) / (double)packets;
         if (packets >= WINDOW_PACKETS_MIN && per_packet < b->best_cycles)
@@ -265,21 +252,26 @@ static void run_windows(struct bench *b, uint64_t until_us)
     }
 }
 
-static int run_cost(struct bench *b, const struct stack_options *options, FILE *out)
+void bench_reset(struct bench *b)
 {
-    uint64_t warm_until_us = clock_monotonic_us() + WARM_UP_US;
-
-    ask_all(b);
-    while (clock_monotonic_us() < warm_until_us)
-        round_timed(b);
     b->server_cycles = 0;
     b->timed_packets = 0;
     b->timed_bytes = 0;
     b->timed_responses = 0;
     b->peer.disorder = 0;
+}
+
+static int run_cost(struct bench *b, const struct stack_options *options, FILE *out)
+{
+    uint64_t warm_until_us = clock_monotonic_us() + BENCH_WARM_UP_US;
+
+    bench_ask_all(b);
+    while (clock_monotonic_us() < warm_until_us)
+        bench_round(b);
+    bench_reset(b);
     uint64_t start_us = clock_monotonic_us();
     uint64_t until_us = start_us + (uint64_t)options->seconds * 1000000;
-    run_windows(b, until_us);
+    bench_run_windows(b, until_us);
     if (b->timed_packets == 0) {
         fprintf(stderr, "leat-bench: the stack stood still\n");
         return -EIO;
@@ -301,8 +293,8 @@ static int run_burst(struct bench *b, FILE *out)
     for (uint32_t i = 0; i < b->peer.viewer_count; i++)
         peer_start_over(&b->peer, i);
     b->peer.first_bytes = 0;
-    ask_all(b);
-    settle(b);
+    bench_ask_all(b);
+    bench_settle(b);
     if (b->peer.first_bytes != 0) {
         fprintf(stderr, "leat-bench: %lu viewers did not wait\n", b->peer.first_bytes);
         return -EIO;
@@ -324,7 +316,7 @@ static int run_burst(struct bench *b, FILE *out)
     return err;
 }
 
-static void pin_to(unsigned core)
+void bench_pin_to(unsigned core)
 {
     cpu_set_t set;
 
@@ -338,7 +330,7 @@ static void *peer_main(void *argument)
     struct bench *b = argument;
     struct packet_in packets[PEER_BURST];
 
-    pin_to(PEER_CORE);
+    bench_pin_to(PEER_CORE);
     b->peer.queue = b->ports[1]->driver->queue(b->ports[1], 0); /* adopts this thread */
     struct port_queue *q = b->peer.queue;
     while (!atomic_load_explicit(&b->stop, memory_order_relaxed)) {
@@ -365,10 +357,10 @@ static int run_ring(struct bench *b, const struct stack_options *options, FILE *
 {
     pthread_t thread;
 
-    ask_all(b);
+    bench_ask_all(b);
     if (pthread_create(&thread, NULL, peer_main, b) != 0)
         return -EAGAIN;
-    server_run_until(b, clock_monotonic_us() + WARM_UP_US);
+    server_run_until(b, clock_monotonic_us() + BENCH_WARM_UP_US);
     b->server_cycles = 0;
     uint64_t start_us = clock_monotonic_us();
     uint64_t packets = atomic_load(&b->packets);
@@ -387,7 +379,7 @@ int stack_run(const struct stack_options *options, FILE *out)
 {
     static struct bench b;
     struct dpdk_config dpdk = {
-        .device = "net_ring0", .memory_bytes = PORT_MEMORY, .use_hugepages = false};
+        .device = "net_ring0", .memory_bytes = BENCH_PORT_MEMORY, .use_hugepages = false};
     uint16_t mtu = (uint16_t)(options->frame_bytes + IP_TCP_BYTES + TIMESTAMP_BYTES);
 
     if (options->frame_bytes < 536 || options->frame_bytes > 65400 ||
@@ -396,13 +388,15 @@ int stack_run(const struct stack_options *options, FILE *out)
                 PEER_VIEWERS_MAX);
         return -EINVAL;
     }
-    pin_to(SERVER_CORE); /* or it may share the peer's */
+    bench_pin_to(SERVER_CORE); /* or it may share the peer's */
     int err = dpdk_init(&dpdk);
     if (err < 0)
         return err;
     if (options->mode == STACK_LIMIT)
         return limit_run(options, out);
-    err = dpdk_open_pair(&dpdk, mtu, true, b.ports);
+    if (options->mode == STACK_SCALE)
+        return scale_run(options, out);
+    err = dpdk_open_pair(&dpdk, 1, mtu, true, b.ports);
     if (err < 0)
         return err;
     err = server_open(&b.server, b.ports[0], options->viewers, options->part_bytes,
@@ -418,10 +412,7 @@ int stack_run(const struct stack_options *options, FILE *out)
         goto out;
     b.active = options->active != 0 && options->active < options->viewers ? options->active
                                                                           : options->viewers;
-    err = connect_all(&b);
-    if (err < 0)
-        goto out;
-    err = learn_sizes(&b);
+    err = bench_connect(&b);
     if (err < 0)
         goto out;
     if (options->mode == STACK_BURST)
@@ -431,7 +422,7 @@ int stack_run(const struct stack_options *options, FILE *out)
 
 out:
     if (err < 0 || b.peer.disorder > 0)
-        print_counters(&b);
+        bench_print_counters(&b);
     peer_fini(&b.peer);
     server_close(&b.server);
     return err;

@@ -11,6 +11,7 @@ enum stack_mode {
     STACK_COST,  /* one thread; only the server's turns are timed */
     STACK_RING,  /* server and peer on a core each, wall clock */
     STACK_BURST, /* one thread: a part is finished for which all viewers wait */
+    STACK_SCALE, /* two shards of one data plane on two queues, alone and together */
     STACK_LIMIT  /* no stack at all: the loop that bounds STACK_RING */
 };
 
@@ -27,6 +28,9 @@ struct stack_options {
 
 /* Runs and prints one JSON object to 'out'. 0, or -errno with the reason on stderr. */
 int stack_run(const struct stack_options *options, FILE *out);
+
+/* The STACK_SCALE part, in scale.c. */
+int scale_run(const struct stack_options *options, FILE *out);
 
 /* The STACK_LIMIT part, in limit.c. */
 int limit_run(const struct stack_options *options, FILE *out);

@@ -38,7 +38,8 @@ struct shard {
     struct blob_pool *small_blobs;
     struct counters *counters;
     struct store_shard *store;
-    struct mailbox mailbox;
+    /* From here on what other shards read, and nobody writes while it runs; see struct mailbox. */
+    _Alignas(64) struct mailbox mailbox;
     const struct config *config;
     struct shard *const *all; /* 'count' of them, to post to */
 

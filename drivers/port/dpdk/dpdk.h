@@ -28,10 +28,13 @@ int dpdk_init(const struct dpdk_config *config);
  * config->memory_bytes is too small; -EIO. Each is logged. */
 int dpdk_open(const struct dpdk_config *config, unsigned queues, uint16_t mtu, struct port **ret);
 
-/* Opens two single-queue ports joined back to back by software rings: what one sends, the other
- * receives, without a device between. For measuring the stack alone. A port that 'reads_headers'
- * gets only the header buffer of each packet in packet_in.frame. Errors as dpdk_open. */
-int dpdk_open_pair(const struct dpdk_config *config, uint16_t mtu, bool second_reads_headers,
-                   struct port *ret[static 2]);
+enum { DPDK_PAIR_QUEUES_MAX = 2 };
+
+/* Opens two ports of so many queues joined back to back by software rings: what one sends on a
+ * queue, the other receives on the same, without a device between. For measuring the stack alone. A
+ * port that 'reads_headers' gets only the header buffer of each packet in packet_in.frame. Errors
+ * as dpdk_open. */
+int dpdk_open_pair(const struct dpdk_config *config, unsigned queues, uint16_t mtu,
+                   bool second_reads_headers, struct port *ret[static 2]);
 
 #endif

@@ -63,9 +63,9 @@ struct dpdk_port {
     uint16_t frame_bytes_max;
     struct dpdk_range ranges[DPDK_RANGES_MAX];
     uint32_t range_count;
-    struct dpdk_port *pair; /* the other of dpdk_open_pair() */
-    struct rte_ring *ring;  /* of a pair: what this port receives */
-    bool is_closed;         /* the other end of the pair is still open */
+    struct dpdk_port *pair;                       /* the other of dpdk_open_pair() */
+    struct rte_ring *rings[DPDK_PAIR_QUEUES_MAX]; /* of a pair: what each queue receives */
+    bool is_closed;                               /* the other end of the pair is still open */
     unsigned queue_count;
     struct dpdk_queue *queues;
 };

@@ -136,11 +136,11 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
     unsigned socket = node < 0 ? 0 : (unsigned)node;
     uint16_t rx_descriptors = RX_DESCRIPTORS;
     uint16_t tx_descriptors = TX_DESCRIPTORS;
-    unsigned sharers = p->pair == NULL ? p->queue_count : 2;
+    unsigned sharers = p->queue_count * (p->pair == NULL ? 1 : 2);
     /* EAL and drivers need some of it for themselves. */
     uint64_t bytes = config->memory_bytes / 10 * 8 / sharers;
     /* A ring passes packets on as they are: frames of its MTU are never made. */
-    uint16_t frame_bytes = p->ring != NULL ? 0 : p->frame_bytes_max;
+    uint16_t frame_bytes = p->pair != NULL ? 0 : p->frame_bytes_max;
     bool is_af_xdp = strcmp(dev->driver_name, "net_af_xdp") == 0;
     int err = rte_eth_dev_adjust_nb_rx_tx_desc(p->port_id, &rx_descriptors, &tx_descriptors);
 
@@ -264,13 +264,13 @@ static void port_free(struct dpdk_port *p)
         dpdk_tx_release(q);
     }
     (void)rte_eth_dev_stop(p->port_id);
-    if (has_device && p->ring == NULL && dev.device != NULL)
+    if (has_device && p->rings[0] == NULL && dev.device != NULL)
         (void)rte_dev_remove(dev.device); /* closes it too */
     else
         (void)rte_eth_dev_close(p->port_id);
-    if (p->ring != NULL) {
+    for (unsigned i = 0; p->rings[0] != NULL && i < p->queue_count; i++) {
         struct rte_mbuf *m;
-        while (rte_ring_dequeue(p->ring, (void **)&m) == 0)
+        while (rte_ring_dequeue(p->rings[i], (void **)&m) == 0)
             rte_pktmbuf_free(m);
     }
 }
@@ -279,7 +279,8 @@ static void port_free_memory(struct dpdk_port *p)
 {
     for (unsigned i = 0; p->queues != NULL && i < p->queue_count; i++)
         dpdk_pools_free(&p->queues[i]);
-    rte_ring_free(p->ring);
+    for (unsigned i = 0; i < DPDK_PAIR_QUEUES_MAX; i++)
+        rte_ring_free(p->rings[i]); /* accepts NULL */
     free(p->queues);
     free(p);
 }
@@ -363,41 +364,44 @@ int dpdk_open(const struct dpdk_config *config, unsigned queues, uint16_t mtu, s
     return 0;
 }
 
-static struct dpdk_port *pair_half_open(struct rte_ring *in, struct rte_ring *out, unsigned index)
+static struct dpdk_port *pair_half_open(struct rte_ring *in[], struct rte_ring *out[],
+                                        unsigned queues, unsigned index)
 {
     char name[RTE_ETH_NAME_MAX_LEN];
     struct dpdk_port *p = calloc(1, sizeof(*p));
 
     snprintf(name, sizeof(name), "leat_pair%u", index);
-    int port_id = rte_eth_from_rings(name, &in, 1, &out, 1, 0);
+    int port_id = rte_eth_from_rings(name, in, queues, out, queues, 0);
     if (p == NULL || port_id < 0) {
         free(p);
         return NULL;
     }
     p->base.driver = &dpdk_driver;
     p->port_id = (uint16_t)port_id;
-    p->queue_count = 1;
-    p->ring = in;
+    p->queue_count = queues;
+    memcpy(p->rings, in, queues * sizeof(p->rings[0]));
     return p;
 }
 
-int dpdk_open_pair(const struct dpdk_config *config, uint16_t mtu, bool second_reads_headers,
-                   struct port *ret[static 2])
+int dpdk_open_pair(const struct dpdk_config *config, unsigned queues, uint16_t mtu,
+                   bool second_reads_headers, struct port *ret[static 2])
 {
-    struct rte_ring *rings[2];
+    struct rte_ring *rings[2][DPDK_PAIR_QUEUES_MAX];
     struct dpdk_port *p[2];
     int err = 0;
 
+    CHECK(queues >= 1 && queues <= DPDK_PAIR_QUEUES_MAX);
     dpdk_adopt_thread();
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2 * queues; i++) {
         char name[RTE_RING_NAMESIZE];
         snprintf(name, sizeof(name), "leat_pair_ring%u", i);
-        rings[i] = rte_ring_create(name, RING_SIZE, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
-        if (rings[i] == NULL)
+        struct rte_ring *ring = rte_ring_create(name, RING_SIZE, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+        if (ring == NULL)
             return -ENOMEM; /* of a measuring process, which ends */
+        rings[i % 2][i / 2] = ring;
     }
     for (unsigned i = 0; i < 2; i++) {
-        p[i] = pair_half_open(rings[i], rings[1 - i], i);
+        p[i] = pair_half_open(rings[i], rings[1 - i], queues, i);
         if (p[i] == NULL)
             return -ENOMEM;
     }
@@ -407,7 +411,8 @@ int dpdk_open_pair(const struct dpdk_config *config, uint16_t mtu, bool second_r
     }
     if (err < 0)
         return err;
-    p[1]->queues[0].reads_headers = second_reads_headers;
+    for (unsigned i = 0; i < queues; i++)
+        p[1]->queues[i].reads_headers = second_reads_headers;
     ret[0] = &p[0]->base;
     ret[1] = &p[1]->base;
     return 0;

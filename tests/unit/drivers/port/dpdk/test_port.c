@@ -24,7 +24,7 @@ static int set_up(void **state)
         .device = "net_ring", .memory_bytes = 128u << 20, .use_hugepages = false};
 
     (void)state;
-    if (dpdk_init(&config) < 0 || dpdk_open_pair(&config, MTU, false, ports) < 0)
+    if (dpdk_init(&config) < 0 || dpdk_open_pair(&config, 1, MTU, false, ports) < 0)
         return -1;
     for (unsigned i = 0; i < 2; i++) {
         queues[i] = ports[i]->driver->queue(ports[i], 0);
