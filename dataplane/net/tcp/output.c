@@ -400,10 +400,13 @@ static uint32_t group_bytes_max(const struct net_stack *s, const struct tcp_conn
     }
     if (bytes > GROUP_BYTES_MAX)
         bytes = GROUP_BYTES_MAX;
-    if (bytes > g->cwnd_bytes / 2)
-        bytes = g->cwnd_bytes / 2;
     uint32_t segments = (uint32_t)bytes / c->mss;
-    return (segments > GROUP_SEGMENTS_MIN ? segments : GROUP_SEGMENTS_MIN) * c->mss;
+    uint32_t half = g->cwnd_bytes / c->mss / 2;
+    if (segments < GROUP_SEGMENTS_MIN)
+        segments = GROUP_SEGMENTS_MIN;
+    if (segments > half)
+        segments = half > 0 ? half : 1;
+    return segments * c->mss;
 }
 
 /* How many new bytes may go now as one group of segments (a FIN counts one); 0: none. */

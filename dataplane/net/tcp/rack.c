@@ -108,6 +108,7 @@ void tcp_rack_reordered(struct net_stack *s, struct tcp_conn *c, uint32_t seq)
 
     if (!seq_is_before(seq, c->ranges.sacked_edge))
         return;
+    r->reorderings++;
     if (segments > r->reordering)
         r->reordering = (uint16_t)(segments < REORDERING_MAX ? segments : REORDERING_MAX);
     if ((r->flags & RECOVERY_REORDERED) == 0)

@@ -283,11 +283,19 @@ static void ack_schedule(struct net_stack *s, struct tcp_conn *c, uint32_t size)
     ack_delay(s, c);
 }
 
+/* What a segment of 'size' bytes, the largest so far, says of the peer's. */
+static uint32_t rcv_mss_of(const struct net_stack *s, const struct tcp_conn *c, uint32_t size)
+{
+    uint32_t advertised = tcp_advertised_mss(s, c->stream.peer.family, c->settings);
+
+    return size < advertised ? size : advertised;
+}
+
 /* A segment of 'size' bytes arrived in order. */
 static void segment_measure(struct net_stack *s, struct tcp_conn *c, uint32_t size)
 {
     if (size >= c->rcv_mss)
-        c->rcv_mss = size;
+        c->rcv_mss = rcv_mss_of(s, c, size);
     else
         c->flags |= (c->flags & CONN_ACK_PUSHED) != 0 ? CONN_ACK_PUSHED_AGAIN : CONN_ACK_PUSHED;
     ack_delay_adapt(s, c);
@@ -425,6 +433,8 @@ static void out_of_order(struct net_stack *s, struct tcp_conn *c, uint32_t seq, 
     uint32_t end = seq + (uint32_t)data.size;
 
     NET_COUNT(s, tcp_out_of_order);
+    if (data.size > c->rcv_mss)
+        c->rcv_mss = rcv_mss_of(s, c, (uint32_t)data.size);
     /* All of it was there already (RFC 2883 §4.1.2). */
     if (data.size > 0 && !seq_is_before(reassembly_edge(&c->reassembly, &s->tcp.buffers, seq), end))
         c->duplicate = (struct tcp_sack_block){.start = seq, .end = end};

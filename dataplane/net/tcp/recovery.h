@@ -53,6 +53,7 @@ struct tcp_recovery {
     uint32_t probe_end;
     uint16_t flags;       /* enum tcp_recovery_flags */
     uint16_t reordering;  /* segments, the widest seen */
+    uint32_t reorderings; /* acknowledgements that told of some */
     uint8_t phase;        /* enum tcp_phase */
     uint8_t rack_steps;   /* the reordering window, in quarters of the minimum RTT */
     uint8_t rack_persist; /* recoveries before it is one again */

@@ -226,6 +226,7 @@ static void info_fill(const struct net_stack *stack, const struct tcp_conn *c,
     info->tcpi_snd_cwnd = c->congestion.cwnd_bytes / mss;
     info->tcpi_advmss = tcp_advertised_mss(stack, c->stream.peer.family, c->settings);
     info->tcpi_reordering = c->recovery.reordering;
+    info->tcpi_reord_seen = c->recovery.reorderings;
     info->tcpi_total_retrans = c->retransmits;
     info->tcpi_min_rtt = c->min_rtt_us;
     info->tcpi_dsack_dups = c->duplicates_told;

@@ -12,6 +12,15 @@ enum { FOR_TCP = 1 << SOCK_TCP, FOR_UDP = 1 << SOCK_UDP, FOR_BOTH = FOR_TCP | FO
 /* Option names that collide with those of linux/tcp.h or are newer than the C library. */
 enum { OPTION_IP_MTU = 14, OPTION_IPV6_MTU = 24 };
 
+/* Linux's. */
+enum {
+    BUFFER_MAX = 212992, /* net.core.wmem_max and rmem_max */
+    FIN_WAIT_2_S = 60,
+    LINGER2_MAX_S = 120,
+    RTO_MAX_S = 120,
+    DEFER_MAX_S = 30000
+};
+
 struct option_rule {
     int level;
     int name;
@@ -51,13 +60,13 @@ static const struct option_rule rules[] = {
     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, NUMBER_NOTSENT_LOWAT, 0, INT_MIN, INT_MAX, FOR_TCP, false},
     {IPPROTO_TCP, TCP_INQ, NUMBER_INQ, 0, 0, 1, FOR_TCP, false},
     {IPPROTO_IP, IP_TOS, NUMBER_TOS, 0, 0, 255, FOR_BOTH, false},
-    {IPPROTO_IP, IP_TTL, NUMBER_TTL, 64, 1, 255, FOR_BOTH, false},
+    {IPPROTO_IP, IP_TTL, NUMBER_TTL, -1, -1, 255, FOR_BOTH, false},
     {IPPROTO_IP, IP_MTU_DISCOVER, NUMBER_MTU_DISCOVER, IP_PMTUDISC_WANT, 0, 5, FOR_BOTH, false},
     {IPPROTO_IP, IP_RECVERR, NUMBER_RECVERR, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
     {IPPROTO_IP, IP_FREEBIND, NUMBER_FREEBIND, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
     {IPPROTO_IPV6, IPV6_V6ONLY, NUMBER_V6ONLY, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
     {IPPROTO_IPV6, IPV6_TCLASS, NUMBER_TCLASS, 0, -1, 255, FOR_BOTH, false},
-    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, NUMBER_HOPS, 64, -1, 255, FOR_BOTH, false},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, NUMBER_HOPS, -1, -1, 255, FOR_BOTH, false},
     {IPPROTO_IPV6, IPV6_RECVERR, NUMBER_RECVERR, 0, INT_MIN, INT_MAX, FOR_BOTH, true},
     {IPPROTO_IPV6, IPV6_MTU_DISCOVER, NUMBER_MTU_DISCOVER, IP_PMTUDISC_WANT, 0, 5, FOR_BOTH, false},
 };
@@ -96,6 +105,38 @@ static void number_apply(struct sock *s, enum sock_number number)
         tcp_sock_push(s);
 }
 
+/* TCP_DEFER_ACCEPT in seconds, as Linux keeps it: to the end of the last retransmission of its
+ * SYN-ACK that begins before. */
+static int defer_accept_fit(int seconds)
+{
+    int period = seconds > 0 ? 1 : 0;
+
+    for (int timeout = 2; period < seconds; timeout *= 2)
+        period += timeout < RTO_MAX_S ? timeout : RTO_MAX_S;
+    return period;
+}
+
+/* Linux keeps some values other than they were set. */
+static int number_fit(const struct sock *s, enum sock_number number, int value)
+{
+    switch ((int)number) {
+    case NUMBER_RCVLOWAT:
+        return value < 0 ? INT_MAX : value > 0 ? value : 1;
+    case NUMBER_TOS:
+    case NUMBER_TCLASS: /* ECN's bits are TCP's (RFC 3168 §5) */
+        return s->kind == SOCK_TCP && value > 0 ? value & ~3 : value;
+    case NUMBER_LINGER2:
+        return value < 0               ? -1
+               : value == 0            ? FIN_WAIT_2_S
+               : value < LINGER2_MAX_S ? value
+                                       : LINGER2_MAX_S;
+    case NUMBER_DEFER_ACCEPT:
+        return defer_accept_fit(value < DEFER_MAX_S ? value : DEFER_MAX_S);
+    default:
+        return value;
+    }
+}
+
 static int number_set(struct sock *s, const struct option_rule *rule, const void *value,
                       socklen_t size)
 {
@@ -108,19 +149,22 @@ static int number_set(struct sock *s, const struct option_rule *rule, const void
     else
         memcpy(&number, value, sizeof(number));
     bool is_default = rule->number == NUMBER_MAXSEG && number == 0;
+    if (rule->number == NUMBER_TTL && number == 0)
+        return -EINVAL;
     if ((number < rule->min || number > rule->max) && !is_default)
         return -EINVAL;
     if (rule->is_boolean)
         number = number != 0;
     if (rule->number == NUMBER_SNDBUF || rule->number == NUMBER_RCVBUF) {
-        /* Linux doubles it, for its own overhead, and has minima. */
+        /* Linux doubles it, for its own overhead, and has limits. */
+        if (rule->name == SO_SNDBUF || rule->name == SO_RCVBUF)
+            number = number < 0 || number > BUFFER_MAX ? BUFFER_MAX : number;
         int min = rule->number == NUMBER_SNDBUF ? 4608 : 2304;
         number = number < 0 || number > INT_MAX / 2 ? INT_MAX : 2 * number;
         if (number < min)
             number = min;
     }
-    if (rule->number == NUMBER_RCVLOWAT && number <= 0)
-        number = number < 0 ? INT_MAX : 1;
+    number = number_fit(s, rule->number, number);
     s->numbers[rule->number] = number;
     number_apply(s, rule->number);
     return 0;
@@ -218,6 +262,11 @@ static int number_get(const struct sock *s, enum sock_number number)
         return s->numbers[number] != 0 ? s->numbers[number] : 212992;
     case NUMBER_RCVBUF:
         return s->numbers[number] != 0 ? s->numbers[number] : s->kind == SOCK_TCP ? 131072 : 212992;
+    case NUMBER_QUICKACK:
+        return c != NULL ? (c->flags & CONN_PING_PONG) == 0 : s->numbers[number];
+    case NUMBER_TTL:
+    case NUMBER_HOPS:
+        return s->numbers[number] >= 0 ? s->numbers[number] : HOP_LIMIT_DEFAULT;
     default:
         return s->numbers[number];
     }
