@@ -45,7 +45,7 @@ struct blob {
     struct blob_home *home;
     void (*release)(struct blob *b);
     void *owner; /* for release() */
-    uint64_t id; /* of no other blob of this home, ever; never 0 */
+    uint64_t id; /* of no other bytes that this home ever has a blob on; never 0 */
     struct blob_port_shared port_shared;
     struct list draining; /* in home->draining */
 };

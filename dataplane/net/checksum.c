@@ -67,8 +67,13 @@ static uint16_t slice_sum(struct checksum_memo *memo, const struct extent *e)
 
     if (b->sums == NULL || e->size > UINT16_MAX)
         return checksum_extent(e);
-    uint32_t hash = ((uint32_t)b->id * 0x9e3779b1u) ^ (e->offset * 0x85ebca6bu);
-    struct checksum_slice *ways = memo->sets[hash >> (32 - CHECKSUM_SET_BITS)].ways;
+    /* Neighbours in the blob are neighbours in the table: the next lookup is mostly for what
+     * follows. */
+    uint32_t home = (uint32_t)((b->id * 0x9e3779b97f4a7c15u) >> (64 - CHECKSUM_SET_BITS));
+    uint32_t set = (home + e->offset / CHECKSUM_SET_SPAN) % CHECKSUM_SETS;
+    uint32_t next = (home + (e->offset + e->size) / CHECKSUM_SET_SPAN) % CHECKSUM_SETS;
+    struct checksum_slice *ways = memo->sets[set].ways;
+    __builtin_prefetch(&memo->sets[next]);
     for (unsigned i = 0; i < CHECKSUM_WAYS; i++)
         if (ways[i].offset == e->offset && ways[i].blob_id == b->id && ways[i].size == e->size)
             return ways[i].sum;

@@ -9,7 +9,12 @@
 
 #include "common/blob.h"
 
-enum { CHECKSUM_SET_BITS = 12, CHECKSUM_SETS = 1 << CHECKSUM_SET_BITS, CHECKSUM_WAYS = 4 };
+enum {
+    CHECKSUM_SET_BITS = 12,
+    CHECKSUM_SETS = 1 << CHECKSUM_SET_BITS,
+    CHECKSUM_WAYS = 4,
+    CHECKSUM_SET_SPAN = 1024 /* bytes of a blob whose slices share a set: one or two */
+};
 
 /* To 16 bits with end-around carry. */
 static inline uint16_t checksum_fold(uint32_t sum)

@@ -18,8 +18,11 @@ enum {
     GRANULES_MAX = 1 << 20,      /* per arena: bounds the bitmap that a search walks (128 KiB) */
     OBJECTS_MIN_GRANULES = 4096, /* smaller arenas have an object header for each granule … */
     OBJECTS_SHIFT = 1,           /* … larger ones for every second */
+    OBJECT_ID_SHARD_SHIFT = 48,  /* ids: a flag that blob_init() never sets, shard, count */
     RETIRED_MAX = 4096           /* waiting per shard; a power of two */
 };
+
+static const uint64_t OBJECT_ID_FLAG = UINT64_C(1) << 63;
 
 /* One header of the fixed pool, out of line so that the media memory holds nothing but bytes.
  * Cache line by who writes it: 'refs' by all shards, the rest by the home shard before sealing. */
@@ -34,7 +37,9 @@ struct object {
     uint32_t granule_count;
     bool is_sealed;
     struct object *next_free;
+    uint64_t id; /* of all views: see struct blob */
 };
+static_assert(sizeof(struct object) == CACHE_LINE, "one line");
 
 /* A shard's blob on an object. */
 struct view {
@@ -64,6 +69,7 @@ struct store_shard {
     struct object *objects;
     struct object *free_objects;
     uint32_t object_count;
+    uint64_t objects_made;
     struct mpsc *returns; /* struct object *; holds all objects of this arena, so never full */
 
     struct view *views;
@@ -306,6 +312,8 @@ static struct object *object_take(struct store_shard *home, uint32_t size,
     home->free_objects = o->next_free;
     o->next_free = NULL;
     o->size = size;
+    o->id = OBJECT_ID_FLAG | (uint64_t)(home - home->store->shards) << OBJECT_ID_SHARD_SHIFT |
+            ++home->objects_made;
     o->data = home->memory + (uint64_t)first * granule_bytes;
     o->sums = (uint16_t *)(void *)(o->data + sums_offset);
     o->first_granule = first;
@@ -454,6 +462,7 @@ struct blob *object_view(struct store_shard *reader, struct object *o)
     struct view *view = CONTAINER_OF(b, struct view, blob);
     blob_init(b, reader->blob_home, bytes_of(o->data, o->size), view_release, reader);
     b->sums = o->sums;
+    b->id = o->id; /* the same bytes as the last view that there was */
     object_ref(o);
     view->object = o;
     view->reader = reader;

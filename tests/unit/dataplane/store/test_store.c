@@ -183,6 +183,34 @@ static void test_view_is_one_per_shard_and_holds_the_object(void **state)
     fixture_free(f);
 }
 
+/* What is remembered of a view's bytes stays true after it, and is said of no others. */
+static void test_view_has_the_number_of_its_bytes(void **state)
+{
+    struct fixture *f = fixture_new(1 * MIB, 2, 4);
+    struct object *o = make_object(f->shards[0], 5000, 1);
+    struct object *far = make_object(f->shards[1], 5000, 2);
+
+    (void)state;
+    struct blob *b = object_view(f->shards[0], o);
+    struct blob *other = object_view(f->shards[0], far);
+    uint64_t id = b->id;
+    assert_int_not_equal(id, 0);
+    assert_int_not_equal(id, other->id);
+    blob_unref(&b);
+    b = object_view(f->shards[0], o);
+    assert_int_equal(b->id, id);
+    blob_unref(&b);
+    object_unref(&o);
+    o = make_object(f->shards[0], 5000, 3); /* the same memory */
+    b = object_view(f->shards[0], o);
+    assert_int_not_equal(b->id, id);
+    blob_unref(&b);
+    blob_unref(&other);
+    object_unref(&o);
+    object_unref(&far);
+    fixture_free(f);
+}
+
 static void test_view_comes_back_to_life_while_its_packets_drain(void **state)
 {
     struct fixture *f = fixture_new(1 * MIB, 1, 4);
@@ -394,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_object_refuses_when_the_arena_is_full),
         cmocka_unit_test(test_object_refuses_when_all_headers_are_used),
         cmocka_unit_test(test_view_is_one_per_shard_and_holds_the_object),
+        cmocka_unit_test(test_view_has_the_number_of_its_bytes),
         cmocka_unit_test(test_view_comes_back_to_life_while_its_packets_drain),
         cmocka_unit_test(test_view_pool_runs_out_and_recovers),
         cmocka_unit_test(test_retire_waits_for_every_online_shard),
