@@ -9,8 +9,7 @@ enum {
     GROUP_SEGMENTS_MIN = 2,
     BURST_MAX = 64, /* packets of one connection before another has its turn */
     ROUTE_RETRY_US = 100000,
-    WINDOW_VALID_US = 300000000, /* without use, RFC 7661 §4.3 */
-    HEADER_FLAGS_AT = 13
+    WINDOW_VALID_US = 300000000 /* without use, RFC 7661 §4.3 */
 };
 
 void tcp_want_output(struct net_stack *s, struct tcp_conn *c)
@@ -45,8 +44,10 @@ static void template_build(struct net_stack *s, struct tcp_conn *c, const struct
         store_be16(ip + 10, 0);
         c->ip_sum = checksum_sum(ip, IPV4_SIZE);
     }
-    c->const_sum = checksum_pseudo_header(stream->local.addr, stream->peer.addr,
-                                          stream->peer.family, PROTOCOL_TCP);
+    uint16_t pseudo_sum = checksum_fold(checksum_pseudo_header(
+        stream->local.addr, stream->peer.addr, stream->peer.family, PROTOCOL_TCP));
+    c->const_sum = (uint32_t)pseudo_sum + checksum_sum(h, (size_t)c->template_size - at);
+    store_be16(h + 16, pseudo_sum);
     static_assert(ETHERNET_SIZE + VLAN_TAG_SIZE + IPV6_SIZE + TCP_SIZE + TCP_TIMESTAMPS_SIZE <=
                       TCP_TEMPLATE_MAX,
                   "the largest header fits");
@@ -82,19 +83,52 @@ struct tcp_packet {
     struct extent extents[EXTENTS_PER_PACKET_MAX];
 };
 
+/* What is the same in all packets that a connection sends at one time, and its checksum. */
+struct tcp_header {
+    uint32_t sum; /* of the pseudo-header too, but for its length */
+    uint32_t ts_value;
+    uint32_t rcv_edge; /* before */
+    uint16_t window;
+};
+
+static struct tcp_header header_begin(struct net_stack *s, struct tcp_conn *c)
+{
+    struct tcp_header h = {.rcv_edge = c->rcv_edge};
+
+    h.window = tcp_receive_window(s, c);
+    h.sum = checksum_add32(c->const_sum + h.window, c->rcv_nxt);
+    if ((c->flags & CONN_HAS_TIMESTAMPS) != 0) {
+        h.ts_value = tcp_timestamp(s->now_us, c->ts_offset);
+        h.sum = checksum_add32(checksum_add32(h.sum, h.ts_value), c->ts_recent);
+    }
+    return h;
+}
+
+/* 'is_sent': a packet with that header has gone, 'is_data': and carried data. */
+static void header_end(struct net_stack *s, struct tcp_conn *c, const struct tcp_header *h,
+                       bool is_sent, bool is_data)
+{
+    if (!is_sent) {
+        c->rcv_edge = h->rcv_edge; /* nobody was told */
+        return;
+    }
+    tcp_receive_acknowledged(s, c, is_data);
+    c->last_sent_us = s->now_us;
+}
+
 /* Says what there is to say of ECN. Only new data is sent as capable of it: neither pure ACKs
  * (RFC 3168 §6.1.4) nor retransmissions (§6.1.5) nor probes (§6.1.6). Returns the IP field. */
 static uint8_t write_ecn(const struct tcp_conn *c, const struct tcp_packet *p, uint8_t *ip,
-                         uint8_t *tcp)
+                         uint8_t *ret_flags)
 {
     bool is_v4 = c->stream.peer.family == 4;
 
     if ((c->flags & CONN_ECE_DUE) != 0)
-        tcp[HEADER_FLAGS_AT] |= TCP_ECE;
-    if (p->payload_size == 0 || p->seq != c->snd_nxt)
+        *ret_flags |= TCP_ECE;
+    if (p->payload_size == 0 || seq_is_before(p->seq, c->snd_nxt))
         return IP_ECN_NONE;
     if ((c->flags & CONN_CWR_DUE) != 0)
-        tcp[HEADER_FLAGS_AT] |= TCP_CWR;
+        *ret_flags |= TCP_CWR;
     ip[1] |= (uint8_t)(is_v4 ? IP_ECN_ECT0 : IP_ECN_ECT0 << 4);
     return IP_ECN_ECT0;
 }
@@ -110,32 +144,32 @@ static void write_ip_length(struct tcp_conn *c, uint8_t *ip, size_t l3_payload_s
     }
 }
 
-static void write_checksum(struct net_stack *s, struct tcp_conn *c, uint8_t *tcp, size_t size,
-                           const struct tcp_packet *p, struct packet_out *out)
+/* The checksum field, where 'sum' is that of the header; what the card does about it goes to 'out'.
+ * The sum is not read back from the header, which was just written in other widths: that stalls. */
+static uint16_t tcp_checksum(struct net_stack *s, const struct tcp_conn *c,
+                             const struct tcp_packet *p, uint32_t sum, struct packet_out *out)
 {
-    uint32_t length = (uint32_t)size + p->payload_size;
+    uint32_t length = out->l4_size + p->payload_size;
+    uint32_t pseudo_sum = load_be16(c->template + out->l2_size + out->l3_size + 16);
 
     if (p->segment_size != 0) {
         /* The card puts each segment's length in itself. */
-        store_be16(tcp + 16, checksum_fold(c->const_sum));
         out->offloads = PORT_OFFLOAD_TSO | PORT_OFFLOAD_TCP_CHECKSUM |
                         (out->is_ipv6 ? 0u : (uint32_t)PORT_OFFLOAD_IP_CHECKSUM);
         out->segment_size = p->segment_size;
-        return;
+        return (uint16_t)pseudo_sum;
     }
     if ((s->info->offloads & PORT_OFFLOAD_TCP_CHECKSUM) != 0) {
-        store_be16(tcp + 16, checksum_fold(c->const_sum + length));
         out->offloads = PORT_OFFLOAD_TCP_CHECKSUM;
-        return;
+        return checksum_fold(pseudo_sum + length);
     }
-    uint32_t sum = c->const_sum + length + checksum_sum(tcp, size) +
-                   checksum_extents(&s->slice_sums, p->extents, p->extent_count);
-    store_be16(tcp + 16, checksum_finish(sum));
+    return checksum_finish(sum + length +
+                           checksum_extents(&s->slice_sums, p->extents, p->extent_count));
 }
 
 /* Writes the header at what tx_begin() returned, and commits. 0 or -errno of the port. */
-static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp_packet *p,
-                       const uint8_t *options)
+static int packet_put(struct net_stack *s, struct tcp_conn *c, const struct tcp_header *common,
+                      const struct tcp_packet *p, const uint8_t *options)
 {
     uint8_t *header = s->driver->tx_begin(s->queue, p->payload_size == 0);
 
@@ -152,40 +186,53 @@ static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp
         .l3_size = is_v6 ? IPV6_SIZE : IPV4_SIZE,
         .is_ipv6 = is_v6,
     };
-    uint8_t *tcp = header + out.l2_size + out.l3_size;
+    uint8_t *ip = header + out.l2_size;
+    uint8_t *tcp = ip + out.l3_size;
     out.l4_size = (uint8_t)(out.header_size - out.l2_size - out.l3_size);
-    memcpy(header, c->template, c->template_size);
-    if (p->option_size > 0)
-        memcpy(header + c->template_size, options, p->option_size);
+    static_assert((int)TCP_TEMPLATE_MAX <= (int)PORT_HEADER_MAX, "all of it is copied, for speed");
+    memcpy(header, c->template, TCP_TEMPLATE_MAX);
+    uint8_t flags = p->flags;
+    uint8_t ecn = (c->flags & CONN_HAS_ECN) != 0 ? write_ecn(c, p, ip, &flags) : 0;
+    uint16_t offset_flags = (uint16_t)(out.l4_size / 4 << 12 | flags);
+    uint32_t sum = checksum_add32(common->sum + offset_flags, p->seq);
     store_be32(tcp + 4, p->seq);
     store_be32(tcp + 8, c->rcv_nxt);
-    tcp[12] = (uint8_t)(out.l4_size / 4 << 4);
-    tcp[HEADER_FLAGS_AT] = p->flags;
-    store_be16(tcp + 14, tcp_receive_window(s, c));
+    store_be16(tcp + 12, offset_flags);
+    store_be16(tcp + 14, common->window);
     if ((c->flags & CONN_HAS_TIMESTAMPS) != 0) {
-        store_be32(tcp + TCP_SIZE + 4, tcp_timestamp(s->now_us, c->ts_offset));
+        store_be32(tcp + TCP_SIZE + 4, common->ts_value);
         store_be32(tcp + TCP_SIZE + 8, c->ts_recent);
     }
-    uint8_t ecn = 0;
-    if ((c->flags & CONN_HAS_ECN) != 0)
-        ecn = write_ecn(c, p, header + out.l2_size, tcp);
-    write_ip_length(c, header + out.l2_size, out.l4_size + p->payload_size, ecn);
-    write_checksum(s, c, tcp, out.l4_size, p, &out);
+    if (p->option_size > 0) {
+        memcpy(header + c->template_size, options, p->option_size);
+        sum += checksum_sum(options, p->option_size);
+    }
+    write_ip_length(c, ip, out.l4_size + p->payload_size, ecn);
+    store_be16(tcp + 16, tcp_checksum(s, c, p, sum, &out));
     int error = s->driver->tx_commit(s->queue, &out);
     if (error == -ENOBUFS)
         return error;
     /* What the port refused as too long counts as lost on the way. */
     NET_COUNT(s, tcp_segments_sent);
-    tcp_receive_acknowledged(s, c, p->payload_size > 0);
-    c->last_sent_us = s->now_us;
     return 0;
 }
 
-/* Sends at most 'size' bytes from 'seq', and the FIN when they reach it, in packets of at most
- * 'mss'. The peer's stack is asked to hand them on when the queue ends with them, or when
- * 'is_pushed'. Returns how many sequence numbers went out; 0: the port has no room. */
-static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size,
-                          uint32_t mss, bool is_pushed)
+/* Sends one packet. 0 or -errno of the port. */
+static int packet_emit(struct net_stack *s, struct tcp_conn *c, const struct tcp_packet *p,
+                       const uint8_t *options)
+{
+    struct tcp_header header = header_begin(s, c);
+    int error = packet_put(s, c, &header, p, options);
+
+    header_end(s, c, &header, error == 0, false);
+    return error;
+}
+
+/* Sends at most 'size' bytes from 'seq', and the FIN when they reach it, in one packet of segments
+ * of at most 'mss'. The peer's stack is asked to hand them on when the queue ends with them, or
+ * when 'is_pushed'. Returns how many sequence numbers went out; 0: the port has no room. */
+static uint32_t data_put(struct net_stack *s, struct tcp_conn *c, const struct tcp_header *header,
+                         uint32_t seq, uint32_t size, uint32_t mss, bool is_pushed)
 {
     struct tcp_packet p;
     uint32_t data = c->snd_end - seq;
@@ -215,10 +262,21 @@ static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq,
             fin = 1;
         }
     }
-    if (packet_emit(s, c, &p, NULL) < 0)
+    if (packet_put(s, c, header, &p, NULL) < 0)
         return 0;
     counter_add(&s->counters->tcp_bytes_sent, p.payload_size);
     return p.payload_size + fin;
+}
+
+/* The same, as the only packet now. */
+static uint32_t data_emit(struct net_stack *s, struct tcp_conn *c, uint32_t seq, uint32_t size,
+                          uint32_t mss, bool is_pushed)
+{
+    struct tcp_header header = header_begin(s, c);
+    uint32_t sent = data_put(s, c, &header, seq, size, mss, is_pushed);
+
+    header_end(s, c, &header, sent > 0, seq != c->snd_end);
+    return sent;
 }
 
 void tcp_send_ack(struct net_stack *s, struct tcp_conn *c)
@@ -423,8 +481,11 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
     if (wanted == 0)
         return 0;
     /* A card may repeat CWR in each packet that it makes of a segment: that one goes alone. */
-    if (unsent > c->mss && (c->flags & CONN_CWR_DUE) == 0)
-        limit = group_bytes_max(s, c);
+    if (unsent > c->mss && (c->flags & CONN_CWR_DUE) == 0) {
+        limit = GROUP_SEGMENTS_MIN * (uint32_t)c->mss;
+        if (unsent > limit && room > limit) /* else it cannot be more */
+            limit = group_bytes_max(s, c);
+    }
     uint32_t data = unsent < limit ? unsent : limit;
     if (data > room) {
         turn->is_limited = true;
@@ -461,12 +522,17 @@ static void new_sent(struct net_stack *s, struct tcp_conn *c, uint32_t sent)
     c->ranges.join_us = c->srtt_us / TCP_RANGES_FINE;
     ranges_sent(&c->ranges, &s->tcp.ranges, c->snd_nxt, sent, s->now_us, &mark, is_limited);
     c->snd_nxt += sent;
-    if (sent % c->mss != 0)
-        c->snd_small = c->snd_nxt;
     if (c->snd_nxt == c->snd_end + 1)
         c->flags |= CONN_FIN_SENT;
     c->flags &= ~(uint32_t)(CONN_SEND_ANYWAY | CONN_CWR_DUE);
     tcp_recovery_sent(s, c, sent, false);
+}
+
+/* 'size' new bytes have left, up to 'end'. */
+static void small_note(struct tcp_conn *c, uint32_t end, uint32_t size)
+{
+    if (size != c->mss && size % c->mss != 0)
+        c->snd_small = end;
 }
 
 /* Sends 'size' new bytes, segment by segment where the port does not cut them itself. The last of
@@ -475,32 +541,43 @@ static enum output_result output_group(struct net_stack *s, struct tcp_conn *c,
                                        struct output_turn *turn, uint32_t size)
 {
     uint32_t begin = c->snd_nxt;
-    uint32_t end = begin + size;
     uint32_t segment = s->info->tso_bytes_max > c->mss ? size : c->mss;
+    uint32_t fin = begin + size == c->snd_end + 1 ? 1 : 0; /* rides on the last segment */
+    bool is_data = begin != c->snd_end;
+    enum output_result result = OUTPUT_DONE;
+    uint32_t sent = 0;
 
-    while (c->snd_nxt != end) {
-        uint32_t left = end - c->snd_nxt;
-        bool has_fin = end == c->snd_end + 1;
-        uint32_t part = left <= segment + (has_fin ? 1u : 0u) ? left : segment;
-        if (*turn->budget == 0)
-            return OUTPUT_MORE;
-        if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
-            NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
-            return OUTPUT_MORE;
-        }
-        uint32_t sent = data_emit(s, c, c->snd_nxt, part, c->mss, size > c->mss && part == left);
-        if (sent == 0)
-            return OUTPUT_BLOCKED;
-        new_sent(s, c, sent);
-        --*turn->budget;
-        turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
+    if (!ranges_have_room(&c->ranges, &s->tcp.ranges)) {
+        NET_COUNT(s, tcp_no_range_left); /* an ACK, or the timer, comes back here */
+        return OUTPUT_MORE;
     }
+    struct tcp_header header = header_begin(s, c);
+    while (sent < size) {
+        uint32_t left = size - sent;
+        uint32_t part = left <= segment + fin ? left : segment;
+        uint32_t put = 0;
+        if (*turn->budget > 0)
+            put =
+                data_put(s, c, &header, begin + sent, part, c->mss, size > c->mss && part == left);
+        if (put == 0) {
+            result = *turn->budget == 0 ? OUTPUT_MORE : OUTPUT_BLOCKED;
+            break;
+        }
+        sent += put;
+        --*turn->budget;
+        small_note(c, begin + sent, put);
+    }
+    header_end(s, c, &header, sent > 0, is_data);
+    if (sent == 0)
+        return result;
+    new_sent(s, c, sent);
+    turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
     struct tcp_range *tail = range_at(&s->tcp.ranges, c->ranges.tail);
-    if (tail != NULL && tail->seq == begin) {
+    if (sent == size && tail->seq == begin) {
         tail->group_seq = begin;
         tail->group_bytes = (uint16_t)(size < GROUP_BYTES_MAX ? size : GROUP_BYTES_MAX);
     }
-    return OUTPUT_DONE;
+    return result;
 }
 
 static enum output_result output_new(struct net_stack *s, struct tcp_conn *c,
@@ -531,9 +608,7 @@ static bool output_mtu_probe(struct net_stack *s, struct tcp_conn *c, struct out
         return true;
     if (sent > c->mss) /* fewer when the extents were many */
         tcp_mtu_probe_sent(s, c, sent);
-    uint32_t small = c->snd_small;
     new_sent(s, c, sent);
-    c->snd_small = small; /* it is more than a full segment */
     --*turn->budget;
     turn->paced_left -= sent < turn->paced_left ? sent : turn->paced_left;
     return true;
@@ -551,8 +626,10 @@ int tcp_send_tail_probe(struct net_stack *s, struct tcp_conn *c)
         uint32_t sent = ranges_have_room(&c->ranges, pool)
                             ? data_emit(s, c, c->snd_nxt, size, c->mss, false)
                             : 0;
-        if (sent > 0)
+        if (sent > 0) {
             new_sent(s, c, sent);
+            small_note(c, c->snd_nxt, sent);
+        }
         return sent > 0 ? 1 : 0;
     }
     struct tcp_range *tail = range_at(pool, c->ranges.tail);

@@ -157,7 +157,7 @@ struct tcp_conn {
     uint32_t flags;     /* enum tcp_conn_flags */
     uint32_t neighbour;
     uint32_t neighbour_generation; /* 0: the template has no destination */
-    uint32_t const_sum;            /* checksum of what is the same in every segment */
+    uint32_t const_sum;            /* of what is the same in every segment, pseudo-header too */
     uint16_t mss;                  /* payload of one packet, options already taken off */
     uint8_t state;                 /* enum tcp_state */
     uint8_t snd_shift;
@@ -166,7 +166,8 @@ struct tcp_conn {
     uint16_t ip_sum; /* folded; of the IPv4 header without its total length and ECN field */
     uint64_t last_sent_us;
 
-    /* Ethernet, IP and TCP header with timestamps, ready but for what changes. */
+    /* Ethernet, IP and TCP header with timestamps, ready but for what changes. In the place of the
+     * checksum is that of the pseudo-header without its length, as cards want it. */
     alignas(64) uint8_t template[TCP_TEMPLATE_MAX];
     struct send_queue queue;
 
