@@ -103,7 +103,7 @@ static const struct own_address *own_find(const struct net_stack *s, uint8_t fam
     for (uint32_t i = 0; i < s->own_count; i++) {
         const struct own_address *o = &s->own[i];
         if (o->address.family == family && o->state != OWN_FREE &&
-            memcmp(o->address.addr, addr, address_size(family)) == 0)
+            address_is_equal(family, o->address.addr, addr))
             return o;
     }
     return NULL;

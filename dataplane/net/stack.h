@@ -167,6 +167,11 @@ static inline size_t address_size(uint8_t family)
     return family == 4 ? 4 : 16;
 }
 
+static inline bool address_is_equal(uint8_t family, const uint8_t *a, const uint8_t *b)
+{
+    return family == 4 ? memcmp(a, b, 4) == 0 : memcmp(a, b, 16) == 0;
+}
+
 /* Takes one token; false: above the rate. */
 bool rate_take(struct rate *r, uint64_t now_us);
 

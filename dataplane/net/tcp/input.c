@@ -499,6 +499,27 @@ static void conn_input(struct net_stack *s, struct tcp_conn *c, const struct net
     tcp_receive(s, c, segment);
 }
 
+static uint32_t *recent_slot(struct net_stack *s, const struct net_rx *rx)
+{
+    /* The end of an IPv6 address is where hosts differ. */
+    uint64_t key = load_be32(rx->source + address_size(rx->family) - 4);
+
+    key = key << 32 | load_be32(rx->payload.ptr); /* the ports */
+    return &s->tcp.recent[key * 0x9e3779b97f4a7c15u >> (64 - TCP_RECENT_BITS)];
+}
+
+/* Whether the segment is between the ends of 'c', which may be any. */
+static bool conn_takes(const struct tcp_conn *c, const struct net_rx *rx)
+{
+    const struct stream *s = &c->stream;
+
+    return c->state != TCP_CLOSED && s->peer.family == rx->family &&
+           s->peer.port == load_be16(rx->payload.ptr) &&
+           s->local.port == load_be16(rx->payload.ptr + 2) &&
+           address_is_equal(rx->family, s->peer.addr, rx->source) &&
+           address_is_equal(rx->family, s->local.addr, rx->destination);
+}
+
 void tcp_input(struct net_stack *s, const struct net_rx *rx)
 {
     struct tcp_segment segment;
@@ -512,12 +533,19 @@ void tcp_input(struct net_stack *s, const struct net_rx *rx)
     if (!segment_parse(s, rx, &segment))
         return;
 
+    uint32_t *recent = recent_slot(s, rx);
+    struct tcp_conn *c = pool_at(&s->tcp.conns, *recent);
+    if (conn_takes(c, rx)) {
+        conn_input(s, c, rx, &segment);
+        return;
+    }
     struct endpoint local =
         endpoint_of(rx->family, rx->destination, load_be16(rx->payload.ptr + 2));
     struct endpoint peer = endpoint_of(rx->family, rx->source, load_be16(rx->payload.ptr));
     uint32_t hash = flow_hash(&s->flow_key, &local, &peer);
-    struct tcp_conn *c = tcp_conn_find(s, &local, &peer, hash);
+    c = tcp_conn_find(s, &local, &peer, hash);
     if (c != NULL) {
+        *recent = pool_index(&s->tcp.conns, c);
         conn_input(s, c, rx, &segment);
         return;
     }

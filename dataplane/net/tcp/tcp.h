@@ -35,6 +35,7 @@ enum {
     TCP_TEMPLATE_MAX = 96,
     TCP_SOURCE_BUCKETS = 1024,
     TCP_PORT_COUNTERS = 256,
+    TCP_RECENT_BITS = 14,
     TCP_MSS_MIN = 48, /* what peers may ask for, as Linux: see tcp_conn_set_mss() */
     TCP_CHALLENGE_INTERVAL_US = 500000 /* between answers that carry no news, as Linux */
 };
@@ -268,9 +269,12 @@ struct tcp {
     struct pool bbrs;
     struct pool time_wait_pool;
     struct flow_table flows; /* values: conn index, or TIME_WAIT index with the top bit set */
-    struct list output;      /* connections with something to send */
-    struct list closed;      /* whose users wait for the closed event */
-    struct list resumed;     /* whose users take data again */
+    /* Conn indices by a hash that costs little: where the connection of a segment was last, so a
+     * guess. Peers can make theirs collide here; then the flow table is asked. */
+    uint32_t recent[1 << TCP_RECENT_BITS];
+    struct list output;  /* connections with something to send */
+    struct list closed;  /* whose users wait for the closed event */
+    struct list resumed; /* whose users take data again */
     struct list time_waits;
     struct timer time_wait_timer;
     struct tcp_listener listeners[TCP_LISTENERS_MAX];

@@ -69,8 +69,10 @@ unsigned dpdk_rx_burst(struct port_queue *base, struct packet_in *packets, unsig
         return 0;
     for (unsigned i = 0; i < received; i++) {
         struct rte_mbuf *m = mbufs[i];
-        if (i + 1 < received)
+        if (i + 1 < received) { /* headers with options may end in the second line */
             rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + 1], void *));
+            rte_prefetch0(rte_pktmbuf_mtod_offset(mbufs[i + 1], void *, 64));
+        }
         bytes += m->pkt_len;
         if (m->nb_segs > 1 || (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0)
             m = normalise(q, m);
