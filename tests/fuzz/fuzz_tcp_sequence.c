@@ -29,6 +29,7 @@ enum { OPERATIONS_MAX = 300, LINKS = 4, PAYLOAD_MAX = 1400, RUN_MS_MAX = 200000 
 struct link {
     struct stream *stream; /* NULL: the user has none */
     bool is_open;          /* the handshake was answered */
+    bool is_accepted;      /* the user was given a stream, once */
     uint16_t port;         /* the peer's */
     uint32_t irs;          /* first numbers of data */
     uint32_t iss;
@@ -82,13 +83,14 @@ static int on_accept(void *user, struct stream *s, uint64_t now_us)
     (void)now_us;
     s->events = &events;
     for (int i = 0; i < LINKS; i++)
-        if (f.links[i].port == s->peer.port && f.links[i].stream == NULL) {
+        if (f.links[i].port == s->peer.port && f.links[i].is_open && !f.links[i].is_accepted) {
             s->user = &f.links[i];
+            f.links[i].is_accepted = true;
             f.links[i].stream = s;
             f.accepts++;
             return 0;
         }
-    return -1; /* of a link that has moved on */
+    return -1; /* of a link that has moved on, or that a stray SYN opened: its bytes are unknown */
 }
 
 /* What the host has sent: its bytes are checked, and the links know how far it is. */
