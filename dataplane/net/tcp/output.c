@@ -746,7 +746,8 @@ static enum output_result output_data(struct net_stack *s, struct tcp_conn *c, u
         tcp_pacing_hold(s, c);
     if (c->snd_nxt == nxt_before)
         return result;
-    usage_note(c, turn.is_limited || tcp_in_flight(c) >= c->congestion.cwnd_bytes);
+    /* A fraction of a segment is no room. */
+    usage_note(c, turn.is_limited || tcp_in_flight(c) + c->mss > c->congestion.cwnd_bytes);
     if (nxt_before == c->snd_una || c->pending == TCP_PENDING_PROBE ||
         c->deadlines_us[TCP_TIMER_RETRANSMIT] == 0 || tcp_timer_may_probe(c))
         tcp_timer_rearm(s, c);

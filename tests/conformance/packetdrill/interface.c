@@ -335,7 +335,7 @@ static ssize_t send_tcp(struct shim *sh, struct sock *s, const uint8_t *data, si
     size_t done = 0;
 
     for (;;) {
-        ssize_t sent = tcp_sock_send(s, data + done, size - done, flags);
+        ssize_t sent = tcp_sock_send(s, done > 0 ? data + done : data, size - done, flags);
         shim_pump(sh);
         tcp_sock_sent(s);
         if (sent < 0 && sent != -EAGAIN)

@@ -511,6 +511,8 @@ ssize_t tcp_sock_send(struct sock *s, const void *buf, size_t size, int flags)
     const uint8_t *data = buf;
     size_t done = 0;
 
+    if ((flags & MSG_FASTOPEN) != 0)
+        return -EOPNOTSUPP;
     if (s->error != 0 || s->is_write_shut || is_dead(s))
         return send_error(s);
     if (s->is_listening || s->stream == NULL)
