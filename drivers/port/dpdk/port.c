@@ -247,7 +247,10 @@ static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uin
         log_device_error("the device cannot be started", config->device, err);
         return err == -ENOMEM ? err : -EIO;
     }
-    (void)rte_eth_allmulticast_enable(p->port_id); /* neighbour discovery; not all need it */
+    /* Neighbour discovery; not all need it, but a bond by LACP drops even broadcasts without, and
+     * some members know no other way. */
+    if (rte_eth_allmulticast_enable(p->port_id) < 0 && p->is_bond)
+        (void)rte_eth_promiscuous_enable(p->port_id);
     fill_info(p, &dev, mtu);
     return 0;
 }

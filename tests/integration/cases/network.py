@@ -4,6 +4,7 @@ import re
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import harness
@@ -231,6 +232,78 @@ def network_shards_one_queue(t):
 def network_shards_af_xdp(t):
     """As above over an XDP socket."""
     publishes_and_plays(t, wired(t, 'net_af_xdp0,iface=wire0', shards=2))
+
+
+# IEEE 802.1AX §6.4.2: state bits of an actor or partner.
+LACP_SYNCHRONISED, LACP_COLLECTING, LACP_DISTRIBUTING, LACP_DEFAULTED = 8, 16, 32, 64
+LACP_UP = LACP_SYNCHRONISED | LACP_COLLECTING | LACP_DISTRIBUTING
+
+
+class LacpWatch(threading.Thread):
+    """Keeps the latest states that come in at an end of a wire: (the sender's own, its partner's)."""
+
+    def __init__(self, interface):
+        super().__init__(daemon=True)
+        self.states = 0, 0
+        self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.wire.bind((interface, 3))
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                frame = self.wire.recv(2000)
+            except OSError: # this end was taken down
+                return
+            # Slow protocols, LACP, version 1; actor information, then partner information.
+            if frame[12:16] == b'\x88\x09\x01\x01' and frame[16:18] == b'\x01\x14' and frame[36:38] == b'\x02\x14':
+                self.states = frame[32], frame[52]
+
+    def is_up(self):
+        own, partner = self.states
+        return own & LACP_UP == LACP_UP and own & LACP_DEFAULTED == 0 and partner & LACP_SYNCHRONISED
+
+
+def bonded(t, name, members, address, extra=''):
+    """A data plane on a bond by LACP (802.3ad) of two interfaces."""
+    folder = t.dir / name
+    folder.mkdir()
+    ports = ','.join(f'slave=net_af_packet{i}' for i in range(len(members)))
+    leat = Leat(t, {'cam': 'secret'}, f'port.device="net_bonding0,mode=4,{ports}" port.address="{address}/24" '
+                f'port.memory=160MiB {extra}')
+    options = ' '.join(f'--vdev=net_af_packet{i},iface={member}' for i, member in enumerate(members))
+    text = leat.config_file.read_text()
+    leat.config_file, leat.run_dir, leat.host = folder / 'leat.yaml', folder / 'run', address
+    leat.config_file.write_text(text.replace('port:\n', f'port:\n  options: "{options}"\n', 1))
+    leat.launch()
+    return leat
+
+
+@case(nets=['dpdk'], needs=['ip', 'ethtool'])
+def network_bond_lacp(t):
+    """Two bonds that talk LACP to each other over two wires: both come up, carry, and one wire less is survived."""
+    for one, other in (('va0', 'va1'), ('vb0', 'vb1')):
+        sh('ip', 'link', 'add', one, 'type', 'veth', 'peer', 'name', other)
+    for name in ('va0', 'va1', 'vb0', 'vb1'):
+        sh('ip', 'link', 'set', name, 'up')
+        sh('ethtool', '-K', name, 'tx', 'off') # veth leaves checksums to a card that is not there
+    watches = [LacpWatch(end) for end in ('va0', 'va1', 'vb0', 'vb1')]
+    # The far end is a data plane too, by which the kernel here reaches the near one.
+    far = bonded(t, 'far', ('va1', 'vb1'), TAP_PEER, f'port.kernel_interface={KERNEL}')
+    leat = t.leat = bonded(t, 'near', ('va0', 'vb0'), TAP_OWN)
+    for end in (far, leat):
+        wait_until(end.is_healthy, 40, 'leatd and leat-dp healthy')
+    for watch in watches:
+        wait_until(watch.is_up, 40, 'both ends of each wire synchronised, collecting and distributing')
+    wait_until(leat.is_reachable, 10, 'HTTP over the bond')
+    for _ in range(20):
+        check_equal(leat.fetch('/watch/cam').status, 200, 'a page over the bond: status')
+
+    sh('ip', 'link', 'set', 'va1', 'down')
+    wait_until(leat.is_reachable, 15, 'HTTP over the wire that is left')
+    for _ in range(20):
+        check_equal(leat.fetch('/watch/cam').status, 200, 'a page over one wire: status')
+    far.stop()
 
 
 @case(nets=['dpdk'])
