@@ -61,6 +61,7 @@ struct dpdk_port {
     bool is_tap;
     bool is_bond;
     uint16_t frame_bytes_max;
+    uint32_t slot_bytes; /* of a packet socket that carries jumbo frames; else 0 */
     struct dpdk_range ranges[DPDK_RANGES_MAX];
     uint32_t range_count;
     struct dpdk_port *pair;                       /* the other of dpdk_open_pair() */

@@ -18,9 +18,11 @@
 enum {
     RX_DESCRIPTORS = 1024,
     TX_DESCRIPTORS = 1024,
-    RING_SIZE = 4096,      /* of a pair */
-    EXTENTS_SOFTWARE = 16, /* where the driver states no limit */
-    TSO_BYTES_MAX = 65000, /* IPv4's total length is 16 bits wide */
+    RING_SIZE = 4096,         /* of a pair */
+    EXTENTS_SOFTWARE = 16,    /* where the driver states no limit */
+    SLOT_OVERHEAD = 128,      /* of a packet socket's slot: the kernel's and the link's headers */
+    FRAME_BYTES_USUAL = 2048, /* of a packet socket's slot, where nothing else is asked for */
+    TSO_BYTES_MAX = 65000,    /* IPv4's total length is 16 bits wide */
     PAGE_BYTES = 4096
 };
 
@@ -141,6 +143,8 @@ static int set_up_queues(struct dpdk_port *p, const struct dpdk_config *config,
     uint64_t bytes = config->memory_bytes / 10 * 8 / sharers;
     /* A ring passes packets on as they are: frames of its MTU are never made. */
     uint16_t frame_bytes = p->pair != NULL ? 0 : p->frame_bytes_max;
+    if (p->slot_bytes > frame_bytes) /* a packet socket wants buffers for whole slots */
+        frame_bytes = (uint16_t)p->slot_bytes;
     bool is_af_xdp = strcmp(dev->driver_name, "net_af_xdp") == 0;
     int err = rte_eth_dev_adjust_nb_rx_tx_desc(p->port_id, &rx_descriptors, &tx_descriptors);
 
@@ -202,6 +206,20 @@ static uint16_t mtu_max(const struct rte_eth_dev_info *dev)
     return (uint16_t)(dev->max_rx_pktlen - overhead);
 }
 
+/* The slots of packet sockets, whose size decides what they carry: DPDK's driver knows it and does
+ * not tell. 0: another device, or too small for more than usual. */
+static uint32_t slot_bytes(const struct rte_eth_dev_info *dev, const char *device)
+{
+    static const char argument[] = "framesz=";
+    const char *at = strstr(device, argument);
+
+    if (strcmp(dev->driver_name, "net_af_packet") != 0 || at == NULL)
+        return 0;
+    unsigned long bytes = strtoul(at + sizeof(argument) - 1, NULL, 10);
+    return bytes > FRAME_BYTES_USUAL && bytes <= UINT16_MAX - RTE_PKTMBUF_HEADROOM ? (uint32_t)bytes
+                                                                                   : 0;
+}
+
 /* Configures and starts the ethdev p->port_id. 0 or -errno, logged. */
 static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uint16_t mtu)
 {
@@ -221,12 +239,16 @@ static int port_start(struct dpdk_port *p, const struct dpdk_config *config, uin
     p->frame_bytes_max = (uint16_t)(mtu > UINT16_MAX - DPDK_ETHERNET_SIZE - RTE_PKTMBUF_HEADROOM
                                         ? UINT16_MAX - RTE_PKTMBUF_HEADROOM
                                         : mtu + DPDK_ETHERNET_SIZE);
-    if (mtu > mtu_max(&dev) || mtu < dev.min_mtu) {
+    p->slot_bytes = slot_bytes(&dev, config->device);
+    uint16_t most = p->slot_bytes > 0 ? (uint16_t)(p->slot_bytes - SLOT_OVERHEAD) : mtu_max(&dev);
+    if (mtu > most || mtu < dev.min_mtu) {
         log_error("port", LOG_MSG("the device does not carry port.mtu"),
                   LOG_STR("device", config->device), LOG_INT("mtu", mtu),
-                  LOG_INT("least", dev.min_mtu), LOG_INT("most", mtu_max(&dev)));
+                  LOG_INT("least", dev.min_mtu), LOG_INT("most", most));
         return -ENOTSUP;
     }
+    if (p->slot_bytes > 0 && mtu > mtu_max(&dev))
+        conf.rxmode.mtu = mtu_max(&dev); /* all that its driver would admit to */
     choose_offloads(p, &dev, &conf);
     err = choose_queues(p, &dev, &conf, config->device);
     if (err < 0)

@@ -191,12 +191,12 @@ def network_shards_tap(t):
 class Wired(Leat):
     """leat-dp on one end of a veth pair, the test on the other."""
 
-    MTU = 1500
+    mtu = 1500
 
     def start(self):
         sh('ip', 'link', 'add', 'wire0', 'type', 'veth', 'peer', 'name', 'wire1')
         for name in ('wire0', 'wire1'):
-            sh('ip', 'link', 'set', name, 'mtu', str(self.MTU), 'up')
+            sh('ip', 'link', 'set', name, 'mtu', str(self.mtu), 'up')
             sh('ethtool', '-K', name, 'tx', 'off') # veth leaves checksums to a card that is not there
         sh('ip', 'addr', 'add', f'{TAP_PEER}/24', 'dev', 'wire1')
         self.launch()
@@ -204,8 +204,9 @@ class Wired(Leat):
         wait_until(self.is_reachable, 10, 'HTTP over the wire')
 
 
-def wired(t, device, config='', **options):
-    t.leat = Wired(t, {'cam': 'secret'}, f'port.device="{device}" {config}', **options)
+def wired(t, device, config='', mtu=1500, **options):
+    t.leat = Wired(t, {'cam': 'secret'}, f'port.device="{device}" port.mtu={mtu} {config}', **options)
+    t.leat.mtu = mtu
     t.leat.start()
     return t.leat
 
@@ -304,6 +305,47 @@ def network_bond_lacp(t):
     for _ in range(20):
         check_equal(leat.fetch('/watch/cam').status, 200, 'a page over one wire: status')
     far.stop()
+
+
+def bytes_per_frame(leat, fetch):
+    """What 'fetch' returns, and the mean size of the frames that went out for it."""
+    before = leat.counters()
+    body = fetch()
+    after = leat.counters()
+    frames, size = (after[f'leat_port_tx_{what}_total'] - before[f'leat_port_tx_{what}_total'] for what in ('frames', 'bytes'))
+    return body, size / frames
+
+
+@case(nets=['dpdk'], needs=['ethtool', 'nsenter', 'ip', 'curl'])
+def network_jumbo(t):
+    """Frames of 9,000 bytes to a viewer on the link; to one behind a router with a small link, as large as its errors allow."""
+    leat = wired(t, 'net_af_packet0,iface=wire0,framesz=16384,blocksz=16384', f'port.memory=512MiB port.gateway={TAP_PEER}',
+                 mtu=9000)
+    peer = t.spawn(['unshare', '--net', 'sleep', '600'], name='peer')
+    here = os.stat('/proc/self/ns/net').st_ino
+    wait_until(lambda: os.stat(f'/proc/{peer.pid}/ns/net').st_ino != here, 5, 'a namespace for the viewer')
+    sh('ip', 'link', 'add', 'far0', 'type', 'veth', 'peer', 'name', 'far1', 'netns', str(peer.pid))
+    sh('ip', 'addr', 'add', '198.51.100.1/24', 'dev', 'far0')
+    sh('ip', 'link', 'set', 'far0', 'mtu', '1400', 'up') # the narrow place; the viewer does not know of it
+    for command in (('link', 'set', 'far1', 'mtu', '9000', 'up'), ('addr', 'add', '198.51.100.2/24', 'dev', 'far1'),
+                    ('route', 'add', 'default', 'via', '198.51.100.1')):
+        sh('ip', *command, inside=peer)
+    for end in ('wire1', 'far0'): # not at our end of the wire, where the kernel sees frames too
+        with open(f'/proc/sys/net/ipv4/conf/{end}/forwarding', 'w') as forward:
+            forward.write('1')
+
+    ffmpeg_publish(t, make_clip('plain'), leat.rtmp())
+    leat.wait_live(segments=2)
+    text = leat.playlist().text
+    path = '/live/cam/' + [line for line in text.splitlines() if line and not line.startswith('#')][0]
+    whole, near = bytes_per_frame(leat, lambda: leat.fetch(path).body)
+    check(near > 4000, f'frames to the near viewer are large: {near:.0f} bytes')
+    file = t.dir / 'far.m4s'
+    _, far = bytes_per_frame(leat, lambda: sh('curl', '-gsS', '-m', '20', '-o', str(file), leat.url(path), inside=peer, timeout=30))
+    check(file.read_bytes() == whole, 'the same bytes through the router')
+    check(far < near / 2, f'frames to the far viewer, those that were too large included: {far:.0f} bytes')
+    check_equal(leat.counter('leat_net_path_mtu_reductions_total'), 1, 'paths found to be narrow')
+    t.note(f'{near:.0f} bytes a frame on the link, {far:.0f} through the router')
 
 
 @case(nets=['dpdk'])
