@@ -165,7 +165,9 @@ static int server_listen(struct server *s, struct port *port, uint32_t viewers)
 {
     struct port_queue *queue = port->driver->queue(port, s->shard.index);
     struct net_config net = {.mtu = port->driver->info(port)->mtu,
-                             .keepalive_idle_ms = KEEPALIVE_MS};
+                             .keepalive_idle_ms = KEEPALIVE_MS,
+                             .backlog_max = viewers,
+                             .backlog_per_source_max = viewers}; /* a few addresses have them all */
     struct endpoint local;
 
     s->env = (struct transport_env){

@@ -22,7 +22,7 @@ enum {
     BURST_TIMEOUT_US = 5000000,
     CALIBRATION_US = 20000,
     SERVER_CORE = 0,
-    SETTLE_US = 3000,
+    SETTLE_US = 100000, /* longer than the server paces or delays anything */
     WINDOW_US = 20000,
     WINDOW_PACKETS_MIN = 5000,
     PEER_CORE = 1

@@ -17,6 +17,7 @@ int flow_table_init(struct flow_table *t, uint32_t flows_max)
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return -ENOMEM;
+    (void)madvise(memory, slots * sizeof(struct flow_slot), MADV_HUGEPAGE); /* only a wish */
     *t = (struct flow_table){.slots = memory, .mask = slots - 1};
     return 0;
 }

@@ -15,6 +15,7 @@ int pool_init(struct pool *p, uint32_t count, uint32_t item_size)
 
     if (memory == MAP_FAILED)
         return -ENOMEM;
+    (void)madvise(memory, (uint64_t)count * item_size, MADV_HUGEPAGE); /* only a wish */
     *p = (struct pool){
         .memory = memory, .item_size = item_size, .count = count, .free_head = POOL_NONE};
     return 0;

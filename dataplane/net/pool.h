@@ -1,7 +1,8 @@
 /* pool.h - a fixed number of equal items, taken and given back in O(1).
  *
- * Items are named by index (32 bits, so that links between them are small); untouched
- * memory stays untouched until first used. One thread. */
+ * Items are named by index (32 bits, so that links between them are small). Memory is untouched
+ * until first used, then by huge pages where the kernel has them: a first use is part of the
+ * cost of a new connection. One thread. */
 #ifndef DATAPLANE_NET_POOL_H
 #define DATAPLANE_NET_POOL_H
 
