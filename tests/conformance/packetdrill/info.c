@@ -104,7 +104,9 @@ void stats_received(struct shim *sh, struct bytes packet)
     if (seen.has_ack)
         t->ack_received_us = sh->now_us;
     if (seen.payload_size > 0) {
+        const struct tcp_conn *c = tcp_sock_conn(seen.sock);
         t->data_segments_in++;
+        t->disordered_in += c->state >= TCP_ESTABLISHED && seq_is_after(seen.seq, c->rcv_nxt);
         t->data_received_us = sh->now_us;
     }
 }
@@ -189,6 +191,7 @@ static void stats_fill(const struct sock *s, struct tcp_info *info)
     info->tcpi_segs_in = t->segments_in;
     info->tcpi_data_segs_out = t->data_segments_out;
     info->tcpi_data_segs_in = t->data_segments_in;
+    info->tcpi_rcv_ooopack = t->disordered_in;
     info->tcpi_bytes_sent = t->bytes_sent;
     info->tcpi_bytes_retrans = t->bytes_resent;
     info->tcpi_busy_time = limited[LIMIT_NETWORK] + limited[LIMIT_WINDOW] + limited[LIMIT_BUFFER];

@@ -91,6 +91,7 @@ struct sock_stats {
     uint32_t segments_in;
     uint32_t data_segments_out;
     uint32_t data_segments_in;
+    uint32_t disordered_in; /* data behind a gap */
     uint64_t bytes_sent;
     uint64_t bytes_resent;
     uint32_t sent_edge; /* behind the last byte ever sent; with data_segments_out > 0 */

@@ -132,6 +132,31 @@ static void test_reassembly_reports_blocks(void **state)
     pool_fini(&pool);
 }
 
+/* What a segment in order covers of what had come before it, around a sequence wrap. */
+static void test_reassembly_tells_what_is_covered(void **state)
+{
+    const uint32_t base = 0u - 1500;
+    struct reassembly r;
+    struct pool pool;
+    struct tcp_sack_block block = {0};
+
+    (void)state;
+    assert_int_equal(pool_init(&pool, POOL_COUNT, sizeof(struct reassembly_buffer)), 0);
+    reassembly_init(&r);
+    assert_false(reassembly_covered(&r, &pool, base + 5000, &block));
+    assert_true(reassembly_add(&r, &pool, base + 1000, bytes_of(truth, 1000), POOL_COUNT));
+    assert_true(reassembly_add(&r, &pool, base + 3000, bytes_of(truth, 1000), POOL_COUNT));
+    assert_false(reassembly_covered(&r, &pool, base + 1000, &block));
+    assert_true(reassembly_covered(&r, &pool, base + 1400, &block));
+    assert_int_equal(block.start, base + 1000);
+    assert_int_equal(block.end, base + 1400);
+    assert_true(reassembly_covered(&r, &pool, base + 3500, &block));
+    assert_int_equal(block.start, base + 1000);
+    assert_int_equal(block.end, base + 2000);
+    reassembly_clear(&r, &pool);
+    pool_fini(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_reassembly_does_not_rewrite),
         cmocka_unit_test(test_reassembly_is_bounded),
         cmocka_unit_test(test_reassembly_reports_blocks),
+        cmocka_unit_test(test_reassembly_tells_what_is_covered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
