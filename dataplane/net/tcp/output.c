@@ -483,7 +483,8 @@ static uint32_t output_allowance(struct net_stack *s, struct tcp_conn *c, struct
     /* A card may repeat CWR in each packet that it makes of a segment: that one goes alone. */
     if (unsent > c->mss && (c->flags & CONN_CWR_DUE) == 0) {
         limit = GROUP_SEGMENTS_MIN * (uint32_t)c->mss;
-        if (unsent > limit && room > limit) /* else it cannot be more */
+        bool is_window_small = c->congestion.cwnd_bytes < 2 * limit;
+        if (is_window_small || (unsent > limit && room > limit)) /* else it is as much */
             limit = group_bytes_max(s, c);
     }
     uint32_t data = unsent < limit ? unsent : limit;
