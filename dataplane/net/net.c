@@ -299,6 +299,7 @@ void net_usage(const struct transport *t, struct net_usage *ret_usage)
         .extent_chunks = s->tcp.chunks.in_use,
         .ranges = s->tcp.ranges.in_use,
         .reassembly_buffers = s->tcp.buffers.in_use,
+        .bbrs = s->tcp.bbrs.in_use,
         .pending_packets = s->neighbours.pending.in_use,
     };
 }

@@ -131,6 +131,7 @@ struct net_usage {
     uint32_t extent_chunks;
     uint32_t ranges;
     uint32_t reassembly_buffers;
+    uint32_t bbrs;
     uint32_t pending_packets; /* waiting for a neighbour's address */
 };
 void net_usage(const struct transport *t, struct net_usage *ret_usage);

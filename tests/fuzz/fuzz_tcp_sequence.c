@@ -315,7 +315,7 @@ static void check_baseline(void)
         peer_drop_all(&f.peer);
     net_usage(f.host->transport, &u);
     CHECK(u.streams == 0 && u.half_open == 0 && u.time_waits == 0 && u.pending_packets == 0);
-    CHECK(u.extent_chunks == 0 && u.ranges == 0 && u.reassembly_buffers == 0);
+    CHECK(u.extent_chunks == 0 && u.ranges == 0 && u.reassembly_buffers == 0 && u.bbrs == 0);
     CHECK(f.closes == f.accepts);
     CHECK(f.host->wheel.armed_count == 0);
     CHECK(f.host->pattern.refs == 1);
@@ -325,8 +325,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct listen_events listen_events = {.accept = on_accept};
     const struct sim_port_config port = {.offloads = PORT_OFFLOAD_MULTI_SEGMENT};
-    const struct net_config config = {
-        .receive_window_bytes = 8192, .reassembly_buffers_max = 8, .extent_chunks_max = 16};
+    const struct net_config config = {.congestion = size % 2 == 0 ? "cubic" : "bbr",
+                                      .bbr_max = 2,
+                                      .receive_window_bytes = 8192,
+                                      .reassembly_buffers_max = 8,
+                                      .extent_chunks_max = 16};
     struct endpoint any = {.family = 6, .port = PEER_HOST_PORT};
     struct cursor c = cursor_of(bytes_of(data, size));
 

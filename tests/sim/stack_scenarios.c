@@ -434,7 +434,7 @@ static void check_usage(struct run *r, struct world_host *h, const char *name)
 
     net_usage(h->transport, &u);
     if (u.streams != 0 || u.half_open != 0 || u.time_waits != 0 || u.extent_chunks != 0 ||
-        u.ranges != 0 || u.reassembly_buffers != 0 || u.pending_packets != 0)
+        u.ranges != 0 || u.reassembly_buffers != 0 || u.bbrs != 0 || u.pending_packets != 0)
         fail(r,
              "%s: left in use: %u streams, %u half-open, %u time-waits, %u chunks, %u ranges, %u "
              "buffers, %u pending",

@@ -651,9 +651,10 @@ static void pacing_set(struct tcp_bbr *b, uint32_t gain)
 static void pacing_begin(struct tcp_bbr *b, uint32_t srtt_us)
 {
     uint64_t rtt_us = srtt_us != 0 ? srtt_us : 1000;
+    uint64_t rate = (uint64_t)b->initial_cwnd * 1000000 / rtt_us * gains[BBR_STARTUP].pacing / 100;
 
     b->has_rtt = srtt_us != 0;
-    b->pacing_rate = (uint64_t)b->initial_cwnd * 1000000 / rtt_us * gains[BBR_STARTUP].pacing / 100;
+    b->pacing_rate = max_u64(rate, PACED_SEGMENTS_MIN_S * b->mss);
 }
 
 static void cwnd_set(struct tcp_congestion *c, const struct tcp_model_sample *sample)
