@@ -230,6 +230,7 @@ static void retransmit_expired(struct net_stack *s, struct tcp_conn *c)
     } else {
         NET_COUNT(s, tcp_window_probes);
         tcp_send_probe(s, c);
+        c->last_sent_us = s->now_us; /* or would have been: no way to the peer is no answer */
     }
 }
 

@@ -608,6 +608,22 @@ static void test_conn_probes_a_closed_window(void **state)
     stop();
 }
 
+/* Who closed its window and is gone from the link too cannot be probed, and is given up. */
+static void test_conn_gives_up_a_closed_window(void **state)
+{
+    (void)state;
+    start(4);
+    establish(&plain);
+    f.peer.window = 0;
+    peer_ack(&f.peer, f.peer.rcv_nxt);
+    host_send(0, 5000);
+    f.peer.is_mute = true;
+    wait_us(2 * 3600 * 1000000ull);
+    assert_int_equal(f.closes, 1);
+    assert_int_equal(counter_read(&f.host->counters.tcp_retransmits_exhausted), 1);
+    stop();
+}
+
 static void test_conn_retransmits_after_a_timeout(void **state)
 {
     (void)state;
@@ -904,6 +920,7 @@ int main(void)
         cmocka_unit_test(test_conn_drops_old_timestamps),
         cmocka_unit_test(test_conn_closes_its_window_when_paused),
         cmocka_unit_test(test_conn_probes_a_closed_window),
+        cmocka_unit_test(test_conn_gives_up_a_closed_window),
         cmocka_unit_test(test_conn_retransmits_after_a_timeout),
         cmocka_unit_test(test_conn_retransmits_after_three_duplicates),
         cmocka_unit_test(test_conn_retransmits_holes_only),
