@@ -618,6 +618,9 @@ static void test_conn_gives_up_a_closed_window(void **state)
     peer_ack(&f.peer, f.peer.rcv_nxt);
     host_send(0, 5000);
     f.peer.is_mute = true;
+    wait_us(60 * 1000000ull); /* its link address is doubted, and lost */
+    peer_drop_all(&f.peer);
+    peer_ack(&f.peer, f.peer.rcv_nxt);
     wait_us(2 * 3600 * 1000000ull);
     assert_int_equal(f.closes, 1);
     assert_int_equal(counter_read(&f.host->counters.tcp_retransmits_exhausted), 1);
