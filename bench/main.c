@@ -16,7 +16,7 @@ enum { PATHS_MAX = 64, EXIT_USAGE = 2 };
 static const char usage[] =
     "usage: leat-bench client --connect ADDRESS:PORT [--connections N] [--seconds N] PATH…\n"
     "       leat-bench stack [--viewers N] [--active N] [--part BYTES | --playlist] [--seconds N]\n"
-    "                        [--frame BYTES]\n"
+    "                        [--frame BYTES] [--loss PPM]\n"
     "       leat-bench burst [--viewers N] [--part BYTES]\n"
     "       leat-bench ring  [--viewers N] [--part BYTES] [--seconds N]\n"
     "       leat-bench scale [--viewers N] [--part BYTES] [--seconds N]\n"
@@ -194,6 +194,7 @@ static int run_stack(const struct arguments *a, enum stack_mode mode)
         .has_playlist = a->has_playlist,
         .part_bytes = (uint32_t)a->part_bytes,
         .frame_bytes = (uint32_t)a->frame_bytes,
+        .loss_ppm = a->path.loss_ppm,
         .seconds = (uint32_t)a->seconds,
     };
 

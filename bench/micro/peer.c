@@ -21,6 +21,7 @@ enum {
     FIRST_HOST = 2, /* 10.91.0.2 and on */
     WINDOW_SCALE = 10,
     DELAYED_ACK_US = 40000, /* as Linux */
+    HELD_MAX = 3,           /* ranges behind a gap: as many as an ACK can tell */
     TCP_FIN = 1,
     TCP_SYN = 2,
     TCP_RST = 4,
@@ -31,6 +32,11 @@ enum {
 static const uint8_t peer_network[3] = {10, 91, 0};
 static const uint8_t server_ip[4] = {10, 91, 0, 1};
 
+struct range {
+    uint32_t start;
+    uint32_t end;
+};
+
 struct viewer {
     uint32_t send_next;
     uint32_t receive_next;
@@ -39,6 +45,8 @@ struct viewer {
     uint64_t received;
     uint64_t response_left;
     uint64_t ack_due_us;
+    struct range held[HELD_MAX]; /* the latest first */
+    uint8_t held_count;
     uint8_t unacknowledged; /* packets */
     bool is_established;
     bool is_owed; /* in peer.owed */
@@ -81,12 +89,29 @@ static uint32_t sum_fold(uint32_t sum)
     return ((sum & 0xffff) + (sum >> 16)) & 0xffff;
 }
 
+/* The ranges behind the gap (RFC 2018 §3), if there are any. */
+static void put_sack(uint8_t *at, const struct viewer *v)
+{
+    if (v->held_count == 0)
+        return;
+    at[0] = 1;
+    at[1] = 1;
+    at[2] = 5;
+    at[3] = (uint8_t)(2 + 8 * v->held_count);
+    for (unsigned i = 0; i < v->held_count; i++) {
+        put32(at + 4 + 8 * i, v->held[i].start);
+        put32(at + 8 + 8 * i, v->held[i].end);
+    }
+}
+
 /* Sends one frame with 'payload' in it (requests are small enough). */
 static void peer_send(struct peer *p, uint32_t index, uint8_t flags, struct bytes payload)
 {
     struct viewer *v = &p->viewers[index];
     uint8_t *f = p->queue->driver->tx_begin(p->queue, false);
-    size_t option_bytes = (flags & TCP_SYN) != 0 ? SYN_OPTION_BYTES : TIMESTAMP_OPTION_BYTES;
+    size_t sack_bytes = v->held_count > 0 ? 4 + 8u * v->held_count : 0;
+    size_t option_bytes =
+        (flags & TCP_SYN) != 0 ? SYN_OPTION_BYTES : TIMESTAMP_OPTION_BYTES + sack_bytes;
     size_t tcp_size = TCP_BYTES + option_bytes + payload.size;
 
     if (f == NULL) {
@@ -130,6 +155,8 @@ static void peer_send(struct peer *p, uint32_t index, uint8_t flags, struct byte
     option[1] = 10;
     put32(option + 2, p->timestamp);
     put32(option + 6, v->timestamp_echo);
+    if ((flags & TCP_SYN) == 0)
+        put_sack(option + 10, v);
     if (payload.size > 0)
         memcpy(tcp + TCP_BYTES + option_bytes, payload.ptr, payload.size);
     uint32_t sum = sum_words(ip + 12, 8, 6 + (uint32_t)tcp_size);
@@ -263,11 +290,75 @@ static void ack_owed(struct peer *p)
     }
 }
 
-static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
+static void held_remove(struct viewer *v, unsigned i)
+{
+    v->held_count--;
+    memmove(&v->held[i], &v->held[i + 1], (v->held_count - i) * sizeof(v->held[0]));
+}
+
+/* Keeps what came behind a gap; false: there is no room for one more range. */
+static bool held_add(struct viewer *v, uint32_t start, uint32_t end)
+{
+    for (unsigned i = 0; i < v->held_count;) {
+        struct range *r = &v->held[i];
+        if ((int32_t)(start - r->end) > 0 || (int32_t)(r->start - end) > 0) {
+            i++;
+            continue;
+        }
+        start = (int32_t)(r->start - start) < 0 ? r->start : start;
+        end = (int32_t)(r->end - end) > 0 ? r->end : end;
+        held_remove(v, i);
+    }
+    if (v->held_count == HELD_MAX)
+        return false;
+    memmove(&v->held[1], &v->held[0], v->held_count * sizeof(v->held[0]));
+    v->held[0] = (struct range){.start = start, .end = end};
+    v->held_count++;
+    return true;
+}
+
+/* How many bytes more are in order now that 'next' is the first that is missing. */
+static uint32_t held_take(struct viewer *v, uint32_t next)
+{
+    for (unsigned i = 0; i < v->held_count; i++) {
+        struct range r = v->held[i];
+        if ((int32_t)(r.start - next) > 0)
+            continue;
+        held_remove(v, i);
+        return (int32_t)(r.end - next) > 0 ? r.end - next : 0;
+    }
+    return 0;
+}
+
+static bool is_lost(struct peer *p)
+{
+    if (p->loss_ppm == 0 || p->is_learning)
+        return false;
+    p->random = p->random * 6364136223846793005u + 1442695040888963407u;
+    bool is_lost = (p->random >> 33) % 1000000 < p->loss_ppm;
+    p->lost += is_lost;
+    return is_lost;
+}
+
+static void viewer_take_disorder(struct peer *p, uint32_t index, uint32_t seq, uint32_t size)
 {
     struct viewer *v = &p->viewers[index];
 
+    if (p->loss_ppm == 0)
+        p->disorder++;
+    else if ((int32_t)(seq - v->receive_next) > 0)
+        p->packets += held_add(v, seq, seq + size);
+    peer_send(p, index, TCP_ACK, (struct bytes){0});
+}
+
+static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
+{
+    struct viewer *v = &p->viewers[index];
+    bool fills_gap = v->held_count > 0;
+
     p->packets++;
+    if (fills_gap)
+        size += held_take(v, v->receive_next + size);
     p->payload_bytes += size;
     p->first_bytes += v->received == 0;
     v->receive_next += size;
@@ -277,7 +368,7 @@ static void viewer_take_data(struct peer *p, uint32_t index, uint32_t size)
     if (v->response_left == 0 && !p->is_learning && !p->is_once) {
         p->responses++;
         peer_ask(p, index);
-    } else if (v->unacknowledged >= 2 || p->is_learning) {
+    } else if (v->unacknowledged >= 2 || p->is_learning || fills_gap) {
         peer_send(p, index, TCP_ACK, (struct bytes){0});
     } else {
         ack_later(p, index);
@@ -312,11 +403,12 @@ static void peer_take(struct peer *p, struct bytes frame)
         peer_send(p, index, TCP_ACK, (struct bytes){0});
     } else if ((tcp[13] & (TCP_RST | TCP_FIN)) != 0) {
         p->disorder++;
+    } else if (payload > 0 && is_lost(p)) {
+        return;
     } else if (payload > 0 && get32(tcp + 4) == v->receive_next) {
         viewer_take_data(p, index, payload);
     } else if (payload > 0) {
-        p->disorder++;
-        peer_send(p, index, TCP_ACK, (struct bytes){0});
+        viewer_take_disorder(p, index, get32(tcp + 4), payload);
     } else if (get32(tcp + 4) == v->receive_next - 1) { /* a keepalive probe */
         peer_send(p, index, TCP_ACK, (struct bytes){0});
     }

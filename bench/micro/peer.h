@@ -1,6 +1,7 @@
-/* peer.h - many viewers in one model of a lossless TCP receiver: as little code as can ask for
- * parts and acknowledge every second segment, or the last one after 40 ms. It reads packet headers
- * only. Not a TCP for any other use: what arrives out of order is an error that it counts. */
+/* peer.h - many viewers in one model of a TCP receiver: as little code as can ask for parts and
+ * acknowledge every second segment, or the last one after 40 ms. It reads packet headers only. Not
+ * a TCP for any other use: what arrives out of order is an error that it counts, but where it loses
+ * packets itself ('loss_ppm'); then up to three ranges behind a gap are kept and reported. */
 #ifndef BENCH_MICRO_PEER_H
 #define BENCH_MICRO_PEER_H
 
@@ -29,6 +30,8 @@ struct peer {
     uint32_t owed_first;
     uint32_t owed_count;
     uint64_t now_us;
+    uint32_t loss_ppm; /* of what comes with payload */
+    uint64_t random;
 
     bool is_once; /* viewers do not ask again by themselves, and count their first bytes */
 
@@ -36,6 +39,7 @@ struct peer {
     uint64_t packets;     /* with payload */
     uint64_t payload_bytes;
     uint64_t responses;
+    uint64_t lost;
     uint64_t disorder; /* packets that were not the next ones, resets, … */
     uint32_t established_count;
 };

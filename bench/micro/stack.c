@@ -202,10 +202,10 @@ static void print_result(const struct bench *b, uint64_t packets, uint64_t paylo
 {
     fprintf(out,
             "{\"packets\": %lu, \"payload_bytes\": %lu, \"cycles\": %lu, \"elapsed_us\": %lu, "
-            "\"responses\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu, "
+            "\"responses\": %lu, \"lost\": %lu, \"disorder\": %lu, \"connection_bytes\": %lu, "
             "\"best_cycles\": %.1f, \"connection_cycles\": %.1f, \"timeouts\": %lu, "
             "\"keepalives\": %lu}\n",
-            packets, payload_bytes, b->server_cycles, elapsed_us, b->timed_responses,
+            packets, payload_bytes, b->server_cycles, elapsed_us, b->timed_responses, b->peer.lost,
             b->peer.disorder, b->connection_bytes, isfinite(b->best_cycles) ? b->best_cycles : 0,
             b->connection_cycles, counter_read(&b->server.counters.tcp_timeouts),
             counter_read(&b->server.counters.tcp_keepalives_sent));
@@ -259,12 +259,14 @@ void bench_reset(struct bench *b)
     b->timed_bytes = 0;
     b->timed_responses = 0;
     b->peer.disorder = 0;
+    b->peer.lost = 0;
 }
 
 static int run_cost(struct bench *b, const struct stack_options *options, FILE *out)
 {
     uint64_t warm_until_us = clock_monotonic_us() + BENCH_WARM_UP_US;
 
+    b->peer.loss_ppm = options->loss_ppm;
     bench_ask_all(b);
     while (clock_monotonic_us() < warm_until_us)
         bench_round(b);

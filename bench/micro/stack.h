@@ -23,6 +23,7 @@ struct stack_options {
     uint32_t part_bytes;
     uint32_t
         frame_bytes; /* payload per frame: 1448, or more as a segmentation-offload port takes it */
+    uint32_t loss_ppm; /* STACK_COST: of the packets to the viewers, at random */
     uint32_t seconds;
 };
 

@@ -238,7 +238,7 @@ unsigned net_poll(struct transport *t, uint64_t now_us, unsigned budget)
     /* Output that waits for packets or budget is work too: the shard must not sleep on it, unless
      * it is woken when it can go on. */
     bool is_blocked = s->driver->is_blocked != NULL && s->driver->is_blocked(s->queue);
-    if (!list_is_empty(&s->tcp.output) && !is_blocked)
+    if (tcp_has_output(s) && !is_blocked)
         done++;
     if (list_is_empty(&s->tcp.closed) && list_is_empty(&s->tcp.resumed))
         wheel_cancel(s->wheel, &s->kick);

@@ -15,6 +15,7 @@ int tcp_init(struct net_stack *s)
     int error;
 
     list_init(&tcp->output);
+    list_init(&tcp->beginning);
     list_init(&tcp->closed);
     list_init(&tcp->resumed);
     list_init(&tcp->time_waits);

@@ -7,7 +7,8 @@
 enum {
     GROUP_BYTES_MAX = 65535, /* of segments that leave together */
     GROUP_SEGMENTS_MIN = 2,
-    BURST_MAX = 64, /* packets of one connection before another has its turn */
+    BURST_MAX = 64,      /* packets of one connection before another has its turn */
+    FIRST_BURST_MAX = 4, /* the same for who begins while others wait */
     ROUTE_RETRY_US = 100000,
     WINDOW_VALID_US = 300000000 /* without use, RFC 7661 §4.3 */
 };
@@ -15,7 +16,8 @@ enum {
 void tcp_want_output(struct net_stack *s, struct tcp_conn *c)
 {
     if (!list_is_linked(&c->link) && c->state != TCP_CLOSED)
-        list_push_back(&s->tcp.output, &c->link);
+        list_push_back((c->flags & CONN_BEGINS) != 0 ? &s->tcp.beginning : &s->tcp.output,
+                       &c->link);
 }
 
 /* Fills the template and its constant sums for the neighbour's present address. */
@@ -782,29 +784,51 @@ static enum output_result conn_output(struct net_stack *s, struct tcp_conn *c, u
     return result;
 }
 
-unsigned tcp_output_all(struct net_stack *s, unsigned budget)
+/* Gives the connections of 'list' a turn of up to 'most' packets each. Returns how many were sent;
+ * 'ret_is_blocked': the port is out of packets. Who is not done is put where tcp_want_output()
+ * does. */
+static unsigned output_list(struct net_stack *s, struct list *list, unsigned budget, unsigned most,
+                            bool *ret_is_blocked)
 {
     struct list due;
     unsigned sent = 0;
 
     list_init(&due);
-    list_splice(&due, &s->tcp.output);
-    while (sent < budget) {
+    list_splice(&due, list);
+    while (sent < budget && !*ret_is_blocked) {
         struct list *node = list_pop_front(&due);
         if (node == NULL)
             return sent;
         struct tcp_conn *c = CONTAINER_OF(node, struct tcp_conn, link);
-        unsigned turn = budget - sent < BURST_MAX ? budget - sent : BURST_MAX;
+        bool is_alone = list_is_empty(&due) && list_is_empty(&s->tcp.output);
+        unsigned turn = is_alone ? BURST_MAX : most;
+        turn = turn < budget - sent ? turn : budget - sent;
         unsigned left = turn;
+        c->flags &= ~(uint32_t)CONN_BEGINS;
         enum output_result result = conn_output(s, c, &left);
         sent += turn - left;
         if (result != OUTPUT_DONE)
             tcp_want_output(s, c);
-        if (result == OUTPUT_BLOCKED)
-            break;
+        *ret_is_blocked = result == OUTPUT_BLOCKED;
     }
     /* Who had no turn comes first next time. */
-    list_splice(&due, &s->tcp.output);
-    list_splice(&s->tcp.output, &due);
+    list_splice(&due, list);
+    list_splice(list, &due);
     return sent;
+}
+
+/* A part that is finished makes thousands begin at once: nobody's whole window goes before
+ * another's first packets, and the others keep a quarter of the budget. */
+unsigned tcp_output_all(struct net_stack *s, unsigned budget)
+{
+    bool is_blocked = false;
+    unsigned sent =
+        output_list(s, &s->tcp.beginning, budget - budget / 4, FIRST_BURST_MAX, &is_blocked);
+
+    return sent + output_list(s, &s->tcp.output, budget - sent, BURST_MAX, &is_blocked);
+}
+
+bool tcp_has_output(const struct net_stack *s)
+{
+    return !list_is_empty(&s->tcp.output) || !list_is_empty(&s->tcp.beginning);
 }

@@ -115,6 +115,8 @@ static int net_send(struct stream *stream, const struct extent *extents, size_t 
         NET_COUNT(s, tcp_send_queue_full);
         return error;
     }
+    if (stream->queued_bytes == 0)
+        c->flags |= CONN_BEGINS;
     c->snd_end += (uint32_t)size;
     stream->queued_bytes += (uint32_t)size;
     if (stream->queued_bytes > stream->low_water_bytes)

@@ -86,13 +86,14 @@ enum tcp_conn_flags {
     CONN_FIN_KNOWN = 1 << 18,     /* a FIN came, perhaps before data that it follows: see fin_seq */
     CONN_IS_PERSISTING = 1 << 19, /* probes a closed window: counted in tcp.persisting */
     CONN_ACK_PUSHED_AGAIN = 1 << 20,
-    CONN_PING_PONG = 1 << 21, /* what arrives is answered by data: ACKs may wait for it */
-    CONN_HAS_ECN = 1 << 22,   /* both ends know congestion marks (RFC 3168) */
-    CONN_ECN_ASKED = 1 << 23, /* every SYN that we sent asked for them */
-    CONN_ECN_SEEN = 1 << 24,  /* the peer's data came as capable of them */
-    CONN_ECE_DUE = 1 << 25,   /* a mark came: every ACK says so until the peer has reacted */
-    CONN_CWR_DUE = 1 << 26,   /* the window was reduced: the next new data says so */
-    CONN_MORE_COMES = 1 << 27 /* the user said so: the end of what is queued is not pushed */
+    CONN_PING_PONG = 1 << 21,  /* what arrives is answered by data: ACKs may wait for it */
+    CONN_HAS_ECN = 1 << 22,    /* both ends know congestion marks (RFC 3168) */
+    CONN_ECN_ASKED = 1 << 23,  /* every SYN that we sent asked for them */
+    CONN_ECN_SEEN = 1 << 24,   /* the peer's data came as capable of them */
+    CONN_ECE_DUE = 1 << 25,    /* a mark came: every ACK says so until the peer has reacted */
+    CONN_CWR_DUE = 1 << 26,    /* the window was reduced: the next new data says so */
+    CONN_MORE_COMES = 1 << 27, /* the user said so: the end of what is queued is not pushed */
+    CONN_BEGINS = 1 << 28      /* nothing was queued before what is now, and none of it is sent */
 };
 
 /* Whether a segment that is not full may go while others are on the way (RFC 9293 §3.7.4). */
@@ -177,7 +178,7 @@ struct tcp_conn {
     struct tcp_congestion congestion;
     uint64_t deadlines_us[TCP_TIMER_KINDS]; /* 0: off. The wheel's timer may fire before */
     struct timer timer;
-    struct list link;         /* in tcp.output or tcp.closed */
+    struct list link;         /* in tcp.output, .beginning or .closed */
     struct list resumed_link; /* in tcp.resumed */
     uint32_t srtt_us;         /* 0: no sample yet */
     uint32_t mdev_us;         /* mean deviation, times 4; likewise its maximum and rttvar */
@@ -272,9 +273,10 @@ struct tcp {
     /* Conn indices by a hash that costs little: where the connection of a segment was last, so a
      * guess. Peers can make theirs collide here; then the flow table is asked. */
     uint32_t recent[1 << TCP_RECENT_BITS];
-    struct list output;  /* connections with something to send */
-    struct list closed;  /* whose users wait for the closed event */
-    struct list resumed; /* whose users take data again */
+    struct list output;    /* connections with something to send */
+    struct list beginning; /* the same with CONN_BEGINS: they come first */
+    struct list closed;    /* whose users wait for the closed event */
+    struct list resumed;   /* whose users take data again */
     struct list time_waits;
     struct timer time_wait_timer;
     struct tcp_listener listeners[TCP_LISTENERS_MAX];
@@ -443,6 +445,7 @@ void tcp_want_output(struct net_stack *s, struct tcp_conn *c);
 void tcp_note_shortage(const struct net_stack *s, struct tcp_conn *c);
 /* Sends what windows allow for all that want to, at most 'budget' packets. */
 unsigned tcp_output_all(struct net_stack *s, unsigned budget);
+bool tcp_has_output(const struct net_stack *s);
 /* Acknowledges at once, not at the next flush. */
 void tcp_send_ack(struct net_stack *s, struct tcp_conn *c);
 /* A segment that makes the peer say where it is: keepalive and zero-window probe. */
