@@ -304,12 +304,16 @@ static void operation(struct cursor *c)
     take_frames();
 }
 
-/* Everything ends by itself: keepalives find nobody. */
+/* Everything ends by itself: keepalives find nobody. But the users must take what is left: a stream
+ * that is closed on both sides waits with its data for one who paused. */
 static void check_baseline(void)
 {
     uint64_t end_us = f.world.now_us + 2 * 3600u * 1000000ull;
     struct net_usage u;
 
+    for (int i = 0; i < LINKS; i++)
+        if (f.links[i].stream != NULL)
+            stream_receive_pause(f.links[i].stream, false);
     f.peer.is_mute = true;
     while (f.world.now_us < end_us && world_step(&f.world, end_us))
         peer_drop_all(&f.peer);
